@@ -1,0 +1,180 @@
+package config
+
+import "time"
+
+// Config is a checked pipeline.yaml: every reference resolves, every default is
+// in place, every value is in its range. It is not changed after Parse.
+type Config struct {
+	Server    Server
+	Store     Store
+	Apps      []*App      // in the order of the file
+	Plugins   []*Plugin   // in the order of the file
+	Pipelines []*Pipeline // in the order of the file
+}
+
+// Server is the section server.
+type Server struct {
+	Listen     string // HOST:PORT, public
+	Admin      string // HOST:PORT
+	AdminToken string // required where Admin is not loopback; a secret
+	Data       string // folder, absolute or relative to the working directory
+	Drain      time.Duration
+}
+
+// Store is the section store.
+type Store struct {
+	Dir string // folder of the embedded store
+}
+
+// AppType is the kind of an app.
+type AppType string
+
+// The types of apps.
+const (
+	Official    AppType = "official"
+	MiniProgram AppType = "miniprogram"
+)
+
+// App is an official account or a mini program.
+type App struct {
+	Pos            Pos
+	Name           string
+	Type           AppType
+	AppID          string
+	Token          string // a secret
+	EncodingAESKey string // 43 characters, a secret; "" in plain mode
+	Mode           string // encrypted, compatible or plain
+	Previous       *Previous
+	CallbackPath   string // "" where there is none; begins with /
+	MaxSkew        time.Duration
+	Labels         map[string]string
+	Pipeline       *Pipeline
+	// Configs holds the merged config of each plugin that the app's pipeline
+	// uses, by the plugin's name.
+	Configs map[string]PluginConfig
+}
+
+// Previous is what an app accepts beside its own while one of them is changed.
+type Previous struct {
+	Token          string // a secret; "": the app's
+	EncodingAESKey string // a secret; "": the app's
+	Mode           string // "": the app's
+	Until          time.Time
+}
+
+// PluginConfig is a plugin's config with an app's `with` over it (RFC 7386).
+type PluginConfig struct {
+	// JSON is canonical: UTF-8, keys sorted by bytes, no white space, numbers
+	// as YAML has them.
+	JSON []byte
+	// ID is the first 8 bytes, big endian, of SHA-256 of JSON.
+	ID uint64
+	// Pos is where to look for what is wrong in it: the app's `with` of this
+	// plugin, else the plugin's `config`, else the plugin.
+	Pos Pos
+	// PosOf finds the place of a value by its JSON pointer, such as
+	// /rules/0/match; the nearest parent where the value has no place of its own.
+	PosOf func(pointer string) Pos
+}
+
+// Plugin is an entry of plugins.
+type Plugin struct {
+	Pos    Pos
+	Name   string
+	Source string // file, absolute or relative to the working directory
+	Grants Grants
+	Limits Limits
+	// Apps are the apps whose pipeline uses the plugin.
+	Apps []*App
+}
+
+// Grants is what a plugin may use.
+type Grants struct {
+	State bool
+}
+
+// Limits are the operator's; 0 where there is none.
+type Limits struct {
+	Memory    int64 // bytes
+	Timeout   time.Duration
+	Instances int
+}
+
+// Pipeline is an entry of pipelines.
+type Pipeline struct {
+	Pos          Pos
+	Name         string
+	AnswerWithin time.Duration
+	Deadline     time.Duration
+	Dedupe       time.Duration // 0: off
+	OrderUser    bool
+	OnError      OnError
+	Stages       []*Stage
+	Always       []*Stage
+}
+
+// Stage is one step. Exactly one of Plugin, Reply and Switch is set.
+type Stage struct {
+	Pos     Pos
+	Name    string // unique in its pipeline
+	When    string // "": always
+	WhenPos Pos
+	OnError *OnError // nil: the pipeline's
+	Plugin  *Plugin
+	Reply   *Reply
+	Switch  []*Branch
+}
+
+// Branch is one way of a switch.
+type Branch struct {
+	Pos     Pos
+	When    string // "": the rest
+	WhenPos Pos
+	Stages  []*Stage
+}
+
+// OnErrorKind says what follows a stage's error.
+type OnErrorKind string
+
+// The forms of on_error.
+const (
+	Skip      OnErrorKind = "skip"
+	Stop      OnErrorKind = "stop"
+	Queue     OnErrorKind = "queue"
+	Again     OnErrorKind = "again"
+	GiveReply OnErrorKind = "reply"
+	Instead   OnErrorKind = "plugin"
+)
+
+// OnError is what follows a stage's error.
+type OnError struct {
+	Kind   OnErrorKind
+	Reply  *Reply  // GiveReply
+	Plugin *Plugin // Instead
+}
+
+// Reply is a fixed answer: the JSON of Reply in hostapi. Exactly one is set.
+type Reply struct {
+	Text     *Text
+	Image    *Media
+	Voice    *Media
+	Video    *Video
+	Music    *Music
+	News     *News
+	Transfer *Transfer
+	Raw      *Raw
+}
+
+// The bodies of a Reply, as in hostapi.
+type (
+	Text    struct{ Content string }
+	Media   struct{ MediaID string }
+	Video   struct{ MediaID, Title, Description string }
+	Music   struct{ Title, Description, URL, HQURL, ThumbMediaID string }
+	News    struct{ Articles []Article }
+	Article struct{ Title, Description, PicURL, URL string }
+	// Transfer hands over to human customer service.
+	Transfer struct{ Account string }
+	// Raw is base64 in the file, as proto3 JSON has bytes.
+	Raw struct{ Body []byte }
+)

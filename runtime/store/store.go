@@ -1,0 +1,162 @@
+// Package store keeps what must outlive a process: key-value pairs with expiry,
+// and a durable queue. Its drivers are packages of their own (store/bolt);
+// store/storetest is the suite that every driver passes.
+//
+// A call that changes something returns when the change is durable: a crash of
+// the process or of the machine after the return loses nothing of it. What a
+// call reads is durable, too.
+package store
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Errors that a caller decides by. Drivers wrap them.
+var (
+	// ErrNotFound is returned by Get, and by queue calls for an entry that is
+	// no more or whose claim was lost.
+	ErrNotFound = errors.New("not found")
+	// ErrUnavailable says that the store can't be reached, or that it could not
+	// make a change durable; whether the change happened is unknown.
+	ErrUnavailable = errors.New("store unavailable")
+	// ErrQuota says that a bucket would grow over Op.Quota.
+	ErrQuota = errors.New("over the quota of the bucket")
+	// ErrNotCounter says that Add met a value that is not a counter, or would
+	// leave the range of 64 bits.
+	ErrNotCounter = errors.New("not a counter")
+	// ErrClosed is returned by every call after Close.
+	ErrClosed = errors.New("store closed")
+)
+
+// Store is what a driver gives. All methods may be called by many goroutines
+// at once; all end early with the context's error when it ends, and what they
+// were about to change may then still happen.
+type Store interface {
+	// Get returns the value under key in bucket, or ErrNotFound. The slice is
+	// the caller's.
+	Get(ctx context.Context, bucket, key string) ([]byte, error)
+	// Apply makes one change, atomically.
+	Apply(ctx context.Context, op Op) (Result, error)
+	Queue
+	// Close waits for what is under way, then closes. Later calls answer
+	// ErrClosed.
+	Close() error
+}
+
+// Kind says what an Op does.
+type Kind uint8
+
+// The kinds of Op.
+const (
+	Set           Kind = iota + 1 // sets Value
+	Delete                        // removes the key
+	Add                           // adds Delta to a counter, decimal text, 0 where there is none
+	CompareAndSet                 // sets Value where the value is Expect
+)
+
+// Op is one change of a key.
+type Op struct {
+	Kind   Kind
+	Bucket string // 1 to 255 bytes; buckets need not be made
+	Key    string // 1 to 1,024 bytes
+	Value  []byte
+	Delta  int64
+	// Expect is the value that CompareAndSet must find; nil: that there is none.
+	// A present empty value is a non-nil empty slice.
+	Expect []byte
+	// TTL is how long the value is kept; 0: for ever. An Add to a counter that
+	// exists leaves its expiry alone.
+	TTL time.Duration
+	// Quota is how many bytes the keys and values of Bucket may have together,
+	// expired ones that were not yet removed not counted; 0: no bound. A change
+	// that would go over it is ErrQuota.
+	Quota int64
+	// Once makes the change happen at most once: a second Op with the same
+	// Bucket and Once within OnceTTL changes nothing and gets the Result of the
+	// first. Empty: no such rule. A CompareAndSet that lost leaves no mark.
+	Once    string
+	OnceTTL time.Duration
+}
+
+// Result is the outcome of an Op.
+type Result struct {
+	// Applied is false for a CompareAndSet that lost.
+	Applied bool
+	// Found says that there was a value before (Delete, and a CompareAndSet
+	// that lost).
+	Found bool
+	// Value is the value that was there, of a CompareAndSet that lost.
+	Value []byte
+	// Number is the counter after Add.
+	Number int64
+	// Repeated says that Once had seen this change before.
+	Repeated bool
+}
+
+// Queue is a set of durable queues by name. An entry is ready, delayed, claimed
+// or dead; a dead one stays until Retry or Drop. Its key is unique in its
+// queue, the dead ones included.
+type Queue interface {
+	// Append adds entries, all or none. One whose key is there already, in
+	// whatever state, is left as it is. Where hold is over 0 the new entries
+	// are claimed at once for that long, and the claims are returned in the
+	// order of the entries, with a zero Claim for each that was there already.
+	Append(ctx context.Context, queue string, hold time.Duration, entries ...Entry) ([]Claim, error)
+	// Claim takes up to max ready entries, oldest first, for hold; after that
+	// they are ready again. It does not wait: none ready is an empty result.
+	Claim(ctx context.Context, queue string, max int, hold time.Duration) ([]Claim, error)
+	// Extend makes a claim last hold from now. ErrNotFound: it was lost.
+	Extend(ctx context.Context, queue string, c Claim, hold time.Duration) error
+	// Ack removes a claimed entry for good. ErrNotFound: the claim was lost.
+	Ack(ctx context.Context, queue string, c Claim) error
+	// Release gives a claimed entry back with a new value and tries, to be ready
+	// after delay. ErrNotFound: the claim was lost.
+	Release(ctx context.Context, queue string, c Claim, delay time.Duration) error
+	// Bury makes a claimed entry dead, with a reason for the operator.
+	Bury(ctx context.Context, queue string, c Claim, reason string) error
+	// Next says when the earliest entry that is not dead can be claimed: a time
+	// not after now where one is ready, the zero time where there is none.
+	Next(ctx context.Context, queue string) (time.Time, error)
+	// Depth counts the entries by state.
+	Depth(ctx context.Context, queue string) (Depth, error)
+	// List calls f for each entry in the order of appending until f returns
+	// false. The entry's slices are f's own.
+	List(ctx context.Context, queue string, f func(Info) bool) error
+	// Retry makes a dead entry ready, its tries 0. ErrNotFound: no dead entry.
+	Retry(ctx context.Context, queue, key string) error
+	// Drop removes a dead entry. ErrNotFound: no dead entry.
+	Drop(ctx context.Context, queue, key string) error
+}
+
+// Entry is what is appended to a queue.
+type Entry struct {
+	Key   string // 1 to 255 bytes, unique in the queue
+	Value []byte // up to 4 MiB
+	Delay time.Duration
+}
+
+// Claim is an entry that the caller holds until a time. Release stores the
+// Value and Tries that the caller left in it.
+type Claim struct {
+	Key      string
+	Value    []byte
+	Tries    uint32 // as stored by the last Release; 0 at first
+	Appended time.Time
+	Token    uint64 // which claim this is; 0: none
+}
+
+// Depth is how many entries a queue has in each state.
+type Depth struct{ Ready, Delayed, Claimed, Dead int }
+
+// Info is an entry as List shows it.
+type Info struct {
+	Key      string
+	Value    []byte
+	Tries    uint32
+	Appended time.Time
+	Ready    time.Time // when it can be claimed
+	Dead     bool
+	Reason   string // why it is dead
+}

@@ -1,0 +1,100 @@
+// Package telemetry names the host's metrics and logs. It knows nothing of the
+// other rooms; any of them may use it.
+package telemetry
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Metrics holds the host's metrics, in a registry of its own. All methods may
+// be called by many goroutines at once. Labels are bounded: they come from the
+// configuration or from the constants of the caller, never from a callback.
+type Metrics struct {
+	registry *prometheus.Registry
+
+	callbacks    *prometheus.CounterVec
+	events       *prometheus.CounterVec
+	eventSeconds *prometheus.HistogramVec
+	stageSeconds *prometheus.HistogramVec
+	stageErrors  *prometheus.CounterVec
+	deadLetters  *prometheus.CounterVec
+	lateReplies  *prometheus.CounterVec
+	evicted      prometheus.Counter
+}
+
+// eventBuckets reach from a reply without a plugin to the longest event.
+var eventBuckets = []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 4.5, 5, 10, 30}
+
+// NewMetrics returns metrics in a new registry, with those of the Go runtime
+// and of the process.
+func NewMetrics() *Metrics {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	}
+	histogram := func(name, help string, labels ...string) *prometheus.HistogramVec {
+		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: eventBuckets}, labels)
+	}
+	m := &Metrics{
+		registry:     prometheus.NewRegistry(),
+		callbacks:    counter("weft_callbacks_total", "Requests at callback paths.", "app", "result"),
+		events:       counter("weft_events_total", "Deliveries of events by what they were answered.", "app", "outcome"),
+		eventSeconds: histogram("weft_event_seconds", "From the callback to its answer.", "app"),
+		stageSeconds: histogram("weft_stage_seconds", "Time in a stage.", "pipeline", "stage"),
+		stageErrors:  counter("weft_stage_errors_total", "Stages that ended in an error.", "pipeline", "stage", "reason"),
+		deadLetters:  counter("weft_dead_letters_total", "Durable entries given up.", "app", "reason"),
+		lateReplies:  counter("weft_late_replies_total", "Replies that were ready after answer_within, by what became of them.", "app", "way"),
+		evicted:      prometheus.NewCounter(prometheus.CounterOpts{Name: "weft_records_evicted_total", Help: "Event records dropped before their time for want of room."}),
+	}
+	m.registry.MustRegister(m.callbacks, m.events, m.eventSeconds, m.stageSeconds, m.stageErrors, m.deadLetters, m.lateReplies, m.evicted,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// Registry is where further collectors are registered, at start.
+func (m *Metrics) Registry() prometheus.Registerer { return m.registry }
+
+// Gatherer reads what was registered.
+func (m *Metrics) Gatherer() prometheus.Gatherer { return m.registry }
+
+// Handler answers GET /metrics.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}
+
+// Callback counts a request at a callback path. Results: accepted, verified,
+// refused, undecodable, too_large.
+func (m *Metrics) Callback(app, result string) { m.callbacks.WithLabelValues(app, result).Inc() }
+
+// Event counts a delivery of an event. Outcomes: replied, success, late,
+// stopped, queued, again, repeat, dropped.
+func (m *Metrics) Event(app, outcome string) { m.events.WithLabelValues(app, outcome).Inc() }
+
+// EventSeconds observes the time from a callback to its answer.
+func (m *Metrics) EventSeconds(app string, d time.Duration) {
+	m.eventSeconds.WithLabelValues(app).Observe(d.Seconds())
+}
+
+// StageSeconds observes the time in a stage.
+func (m *Metrics) StageSeconds(pipeline, stage string, d time.Duration) {
+	m.stageSeconds.WithLabelValues(pipeline, stage).Observe(d.Seconds())
+}
+
+// StageError counts a stage that ended in an error. Reasons: error, trap,
+// timeout, fuel, memory, busy, fused, upstream, when.
+func (m *Metrics) StageError(pipeline, stage, reason string) {
+	m.stageErrors.WithLabelValues(pipeline, stage, reason).Inc()
+}
+
+// DeadLetter counts a durable entry that was given up.
+func (m *Metrics) DeadLetter(app, reason string) { m.deadLetters.WithLabelValues(app, reason).Inc() }
+
+// LateReply counts a reply that was ready after answer_within. Ways: drop.
+func (m *Metrics) LateReply(app, way string) { m.lateReplies.WithLabelValues(app, way).Inc() }
+
+// RecordEvicted counts an event record dropped before its time.
+func (m *Metrics) RecordEvicted() { m.evicted.Inc() }
