@@ -72,94 +72,88 @@ func (e *Event) Append(b []byte) []byte {
 	return appendString(b, 24, e.AppType)
 }
 
-// Decode replaces e by the message in b. What it keeps is copied, so b may be
-// used again; all strings share one copy, so whoever keeps a single one for
-// long clones it. It allocates at most len(b) twice and 16 bytes for each byte
-// of a field or annotation. After an error, which is an ErrDecode, e is empty.
+// Decode replaces e by the message in b. Unknown fields are skipped, of a field
+// that is there twice the last one counts, and a second Reply is merged into
+// the first. What it keeps is copied, so b may be used again; all strings share
+// one copy, so whoever keeps a single one for long clones it. It allocates at
+// most 100 bytes for each byte of b. After an error, which is an ErrDecode,
+// e is empty.
 func (e *Event) Decode(b []byte) error {
-	s := string(b)
 	*e = Event{}
-	fields, attrs := count(s, 12, 13)
-	if fields > 0 {
-		e.Fields = make([]Field, 0, fields)
-	}
-	if attrs > 0 {
-		e.Attrs = make([]Field, 0, attrs)
-	}
-	if err := decode("Event", s, e); err != nil {
+	if err := e.merge(string(b)); err != nil {
 		*e = Event{}
 		return err
 	}
 	return nil
 }
 
-func (e *Event) set(f field) error {
-	if s := e.text(f.num); s != nil {
-		return f.toString(s)
-	}
-	switch f.num {
-	case 9:
-		return toInt(f, &e.Created)
-	case 12:
-		e.Fields = append(e.Fields, Field{})
-		return f.toMessage("Field", &e.Fields[len(e.Fields)-1])
-	case 13:
-		e.Attrs = append(e.Attrs, Field{})
-		return f.toMessage("Field", &e.Attrs[len(e.Attrs)-1])
-	case 14:
-		if e.Reply == nil {
-			e.Reply = new(Reply)
+func (e *Event) merge(s string) error {
+	r := reader{s: s}
+	for r.next() {
+		switch r.num {
+		case 1:
+			r.text(&e.ID)
+		case 2:
+			r.text(&e.App)
+		case 3:
+			r.text(&e.AppID)
+		case 4:
+			r.text(&e.Type)
+		case 5:
+			r.text(&e.Event)
+		case 6:
+			r.text(&e.Key)
+		case 7:
+			r.text(&e.From)
+		case 8:
+			r.text(&e.To)
+		case 9:
+			readInt(&r, &e.Created)
+		case 10:
+			r.text(&e.Content)
+		case 11:
+			r.text(&e.MsgID)
+		case 12:
+			e.Fields = readField(&r, e.Fields)
+		case 13:
+			e.Attrs = readField(&r, e.Attrs)
+		case 14:
+			e.Reply = orNew(e.Reply)
+			r.merge(e.Reply.merge(r.message()))
+		case 15:
+			r.text(&e.TraceParent)
+		case 16:
+			readInt(&r, &e.DeadlineMS)
+		case 17:
+			r.bytes(&e.Raw)
+		case 18:
+			r.text(&e.Origin)
+		case 19:
+			r.text(&e.User)
+		case 20:
+			r.text(&e.Scene)
+		case 21:
+			readInt(&r, &e.ConfigID)
+		case 22:
+			readInt(&r, &e.Attempt)
+		case 23:
+			r.text(&e.Format)
+		case 24:
+			r.text(&e.AppType)
 		}
-		return f.toMessage("Reply", e.Reply)
-	case 16:
-		return toInt(f, &e.DeadlineMS)
-	case 17:
-		return f.toBytes(&e.Raw)
-	case 21:
-		return toInt(f, &e.ConfigID)
-	case 22:
-		return toInt(f, &e.Attempt)
 	}
-	return nil
+	return r.failure("Event")
 }
 
-// text returns the string with the number num, or nil.
-func (e *Event) text(num int) *string {
-	switch num {
-	case 1:
-		return &e.ID
-	case 2:
-		return &e.App
-	case 3:
-		return &e.AppID
-	case 4:
-		return &e.Type
-	case 5:
-		return &e.Event
-	case 6:
-		return &e.Key
-	case 7:
-		return &e.From
-	case 8:
-		return &e.To
-	case 10:
-		return &e.Content
-	case 11:
-		return &e.MsgID
-	case 15:
-		return &e.TraceParent
-	case 18:
-		return &e.Origin
-	case 19:
-		return &e.User
-	case 20:
-		return &e.Scene
-	case 23:
-		return &e.Format
-	case 24:
-		return &e.AppType
+// readField adds the Field just read to fields, with room for those that
+// follow.
+func readField(r *reader, fields []Field) []Field {
+	if fields == nil {
+		fields = make([]Field, 0, r.run())
 	}
-	return nil
+	fields = append(fields, Field{})
+	r.merge(fields[len(fields)-1].merge(r.message()))
+	return fields
 }
 
 func (f *Field) size() int { return sizeString(1, f.Name) + sizeString(2, f.Value) }
@@ -170,12 +164,15 @@ func (f *Field) append(b []byte, num int) []byte {
 	return appendString(appendString(b, 1, f.Name), 2, f.Value)
 }
 
-func (f *Field) set(w field) error {
-	switch w.num {
-	case 1:
-		return w.toString(&f.Name)
-	case 2:
-		return w.toString(&f.Value)
+func (f *Field) merge(s string) error {
+	r := reader{s: s}
+	for r.next() {
+		switch r.num {
+		case 1:
+			r.text(&f.Name)
+		case 2:
+			r.text(&f.Value)
+		}
 	}
-	return nil
+	return r.failure("Field")
 }

@@ -125,52 +125,51 @@ func (r *Reply) appendBody(b []byte) []byte {
 	return b
 }
 
-// Decode replaces r by the message in b. What it keeps is copied, so b may be
-// used again. Of several bodies the last one counts; the same one again is
-// merged. A message without a body that is known here decodes to an empty r.
-// It allocates at most len(b) twice and 64 bytes for each article, of which
-// one takes at least two bytes. After an error, which is an ErrDecode, r is
-// empty.
+// Decode replaces r by the message in b. Unknown fields are skipped; of several
+// bodies the last one counts, and the same one again is merged. A message
+// without a body that is known here decodes to an empty r. What it keeps is
+// copied, so b may be used again. It allocates at most 100 bytes for each
+// byte of b. After an error, which is an ErrDecode, r is empty.
 func (r *Reply) Decode(b []byte) error {
 	*r = Reply{}
-	if err := decode("Reply", string(b), r); err != nil {
+	if err := r.merge(string(b)); err != nil {
 		*r = Reply{}
 		return err
 	}
 	return nil
 }
 
-func (r *Reply) set(f field) error {
-	switch f.num {
-	case bodyText:
-		*r = Reply{Text: orNew(r.Text)}
-		return f.toMessage("Text", r.Text)
-	case bodyImage:
-		*r = Reply{Image: orNew(r.Image)}
-		return f.toMessage("Media", r.Image)
-	case bodyVoice:
-		*r = Reply{Voice: orNew(r.Voice)}
-		return f.toMessage("Media", r.Voice)
-	case bodyVideo:
-		*r = Reply{Video: orNew(r.Video)}
-		return f.toMessage("Video", r.Video)
-	case bodyMusic:
-		*r = Reply{Music: orNew(r.Music)}
-		return f.toMessage("Music", r.Music)
-	case bodyNews:
-		*r = Reply{News: orNew(r.News)}
-		if n, _ := count(f.s, 1, 0); r.News.Articles == nil && n > 0 {
-			r.News.Articles = make([]Article, 0, n)
+func (r *Reply) merge(s string) error {
+	w := reader{s: s}
+	for w.next() {
+		switch w.num {
+		case bodyText:
+			*r = Reply{Text: orNew(r.Text)}
+			w.merge(r.Text.merge(w.message()))
+		case bodyImage:
+			*r = Reply{Image: orNew(r.Image)}
+			w.merge(r.Image.merge(w.message()))
+		case bodyVoice:
+			*r = Reply{Voice: orNew(r.Voice)}
+			w.merge(r.Voice.merge(w.message()))
+		case bodyVideo:
+			*r = Reply{Video: orNew(r.Video)}
+			w.merge(r.Video.merge(w.message()))
+		case bodyMusic:
+			*r = Reply{Music: orNew(r.Music)}
+			w.merge(r.Music.merge(w.message()))
+		case bodyNews:
+			*r = Reply{News: orNew(r.News)}
+			w.merge(r.News.merge(w.message()))
+		case bodyTransfer:
+			*r = Reply{Transfer: orNew(r.Transfer)}
+			w.merge(r.Transfer.merge(w.message()))
+		case bodyRaw:
+			*r = Reply{Raw: orNew(r.Raw)}
+			w.merge(r.Raw.merge(w.message()))
 		}
-		return f.toMessage("News", r.News)
-	case bodyTransfer:
-		*r = Reply{Transfer: orNew(r.Transfer)}
-		return f.toMessage("Transfer", r.Transfer)
-	case bodyRaw:
-		*r = Reply{Raw: orNew(r.Raw)}
-		return f.toMessage("Raw", r.Raw)
 	}
-	return nil
+	return w.failure("Reply")
 }
 
 func orNew[T any](p *T) *T {
@@ -180,54 +179,73 @@ func orNew[T any](p *T) *T {
 	return p
 }
 
-func (t *Text) set(f field) error {
-	if f.num == 1 {
-		return f.toString(&t.Content)
+func (t *Text) merge(s string) error {
+	r := reader{s: s}
+	for r.next() {
+		if r.num == 1 {
+			r.text(&t.Content)
+		}
 	}
-	return nil
+	return r.failure("Text")
 }
 
-func (m *Media) set(f field) error {
-	if f.num == 1 {
-		return f.toString(&m.MediaID)
+func (m *Media) merge(s string) error {
+	r := reader{s: s}
+	for r.next() {
+		if r.num == 1 {
+			r.text(&m.MediaID)
+		}
 	}
-	return nil
+	return r.failure("Media")
 }
 
-func (v *Video) set(f field) error {
-	switch f.num {
-	case 1:
-		return f.toString(&v.MediaID)
-	case 2:
-		return f.toString(&v.Title)
-	case 3:
-		return f.toString(&v.Description)
+func (v *Video) merge(s string) error {
+	r := reader{s: s}
+	for r.next() {
+		switch r.num {
+		case 1:
+			r.text(&v.MediaID)
+		case 2:
+			r.text(&v.Title)
+		case 3:
+			r.text(&v.Description)
+		}
 	}
-	return nil
+	return r.failure("Video")
 }
 
-func (m *Music) set(f field) error {
-	switch f.num {
-	case 1:
-		return f.toString(&m.Title)
-	case 2:
-		return f.toString(&m.Description)
-	case 3:
-		return f.toString(&m.URL)
-	case 4:
-		return f.toString(&m.HQURL)
-	case 5:
-		return f.toString(&m.ThumbMediaID)
+func (m *Music) merge(s string) error {
+	r := reader{s: s}
+	for r.next() {
+		switch r.num {
+		case 1:
+			r.text(&m.Title)
+		case 2:
+			r.text(&m.Description)
+		case 3:
+			r.text(&m.URL)
+		case 4:
+			r.text(&m.HQURL)
+		case 5:
+			r.text(&m.ThumbMediaID)
+		}
 	}
-	return nil
+	return r.failure("Music")
 }
 
-func (n *News) set(f field) error {
-	if f.num == 1 {
+func (n *News) merge(s string) error {
+	r := reader{s: s}
+	for r.next() {
+		if r.num != 1 {
+			continue
+		}
+		if n.Articles == nil {
+			n.Articles = make([]Article, 0, r.run())
+		}
 		n.Articles = append(n.Articles, Article{})
-		return f.toMessage("Article", &n.Articles[len(n.Articles)-1])
+		r.merge(n.Articles[len(n.Articles)-1].merge(r.message()))
 	}
-	return nil
+	return r.failure("News")
 }
 
 func (a *Article) size() int {
@@ -242,30 +260,39 @@ func (a *Article) append(b []byte) []byte {
 	return appendString(b, 4, a.URL)
 }
 
-func (a *Article) set(f field) error {
-	switch f.num {
-	case 1:
-		return f.toString(&a.Title)
-	case 2:
-		return f.toString(&a.Description)
-	case 3:
-		return f.toString(&a.PicURL)
-	case 4:
-		return f.toString(&a.URL)
+func (a *Article) merge(s string) error {
+	r := reader{s: s}
+	for r.next() {
+		switch r.num {
+		case 1:
+			r.text(&a.Title)
+		case 2:
+			r.text(&a.Description)
+		case 3:
+			r.text(&a.PicURL)
+		case 4:
+			r.text(&a.URL)
+		}
 	}
-	return nil
+	return r.failure("Article")
 }
 
-func (t *Transfer) set(f field) error {
-	if f.num == 1 {
-		return f.toString(&t.Account)
+func (t *Transfer) merge(s string) error {
+	r := reader{s: s}
+	for r.next() {
+		if r.num == 1 {
+			r.text(&t.Account)
+		}
 	}
-	return nil
+	return r.failure("Transfer")
 }
 
-func (r *Raw) set(f field) error {
-	if f.num == 1 {
-		return f.toBytes(&r.Body)
+func (w *Raw) merge(s string) error {
+	r := reader{s: s}
+	for r.next() {
+		if r.num == 1 {
+			r.bytes(&w.Body)
+		}
 	}
-	return nil
+	return r.failure("Raw")
 }

@@ -28,41 +28,45 @@ func (r *StateRequest) Append(b []byte) []byte {
 	return appendString(b, 9, r.Once)
 }
 
-// Decode replaces r by the message in b. What it keeps is copied, so b may be
-// used again. An operation or scope that is not known here is kept as its
-// number. It allocates at most len(b) three times. After an error, which is an
+// Decode replaces r by the message in b. Unknown fields are skipped; of a field
+// that is there twice the last one counts. An operation or scope that is not
+// known here is kept as its number. What it keeps is copied, so b may be used
+// again. It allocates at most len(b) twice. After an error, which is an
 // ErrDecode, r is empty.
 func (r *StateRequest) Decode(b []byte) error {
 	*r = StateRequest{}
-	if err := decode("StateRequest", string(b), r); err != nil {
+	if err := r.merge(string(b)); err != nil {
 		*r = StateRequest{}
 		return err
 	}
 	return nil
 }
 
-func (r *StateRequest) set(f field) error {
-	switch f.num {
-	case 1:
-		return toInt(f, &r.Op)
-	case 2:
-		return toInt(f, &r.Scope)
-	case 3:
-		return f.toString(&r.Key)
-	case 4:
-		return f.toBytes(&r.Value)
-	case 5:
-		return toInt(f, &r.TTLMS)
-	case 6:
-		return toInt(f, &r.Delta)
-	case 7:
-		return f.toBytes(&r.Expect)
-	case 8:
-		return f.toBool(&r.ExpectAbsent)
-	case 9:
-		return f.toString(&r.Once)
+func (r *StateRequest) merge(s string) error {
+	w := reader{s: s}
+	for w.next() {
+		switch w.num {
+		case 1:
+			readInt(&w, &r.Op)
+		case 2:
+			readInt(&w, &r.Scope)
+		case 3:
+			w.text(&r.Key)
+		case 4:
+			w.bytes(&r.Value)
+		case 5:
+			readInt(&w, &r.TTLMS)
+		case 6:
+			readInt(&w, &r.Delta)
+		case 7:
+			w.bytes(&r.Expect)
+		case 8:
+			w.bool(&r.ExpectAbsent)
+		case 9:
+			w.text(&r.Once)
+		}
 	}
-	return nil
+	return w.failure("StateRequest")
 }
 
 // Size returns the bytes that Append adds.
@@ -83,28 +87,32 @@ func (r *StateResponse) Append(b []byte) []byte {
 	return appendString(b, 4, r.Error)
 }
 
-// Decode replaces r by the message in b. What it keeps is copied, so b may be
+// Decode replaces r by the message in b. Unknown fields are skipped; of a field
+// that is there twice the last one counts. What it keeps is copied, so b may be
 // used again. It allocates at most len(b) twice. After an error, which is an
 // ErrDecode, r is empty.
 func (r *StateResponse) Decode(b []byte) error {
 	*r = StateResponse{}
-	if err := decode("StateResponse", string(b), r); err != nil {
+	if err := r.merge(string(b)); err != nil {
 		*r = StateResponse{}
 		return err
 	}
 	return nil
 }
 
-func (r *StateResponse) set(f field) error {
-	switch f.num {
-	case 1:
-		return f.toBytes(&r.Value)
-	case 2:
-		return toInt(f, &r.Number)
-	case 3:
-		return f.toBool(&r.Found)
-	case 4:
-		return f.toString(&r.Error)
+func (r *StateResponse) merge(s string) error {
+	w := reader{s: s}
+	for w.next() {
+		switch w.num {
+		case 1:
+			w.bytes(&r.Value)
+		case 2:
+			readInt(&w, &r.Number)
+		case 3:
+			w.bool(&r.Found)
+		case 4:
+			w.text(&r.Error)
+		}
 	}
-	return nil
+	return w.failure("StateResponse")
 }

@@ -60,159 +60,179 @@ const (
 	maxFieldNumber = 1<<29 - 1
 )
 
-// field is one field as it lies on the wire: n holds a varint, s the bytes of
-// a length-delimited one. The fixed-width types carry neither, because no
-// message uses them and they are only skipped.
-type field struct {
-	num  int
+// reader reads one message field by field. After next the field's number and
+// wire type are in num and wire, a varint in n, the bytes of a length-delimited
+// field in v; the fixed-width types carry neither, because no message uses them
+// and they are only skipped. The first error ends the reading.
+//
+// It is a loop over a cursor, without interfaces and with few calls, because
+// calls are what costs most in a Go guest.
+type reader struct {
+	s    string // what is still to be read
+	num  int    // 0 where the number could not be read
 	wire int
 	n    uint64
-	s    string
+	v    string
+	err  error
 }
 
-// message takes the fields of one message, one after another. A number that it
-// doesn't know is skipped; a later occurrence replaces an earlier one, adds to
-// a repeated field, and is merged into a message.
-type message interface {
-	set(f field) error
-}
-
-// decode reads the message s, called name in errors, into m.
-func decode(name, s string, m message) error {
-	for len(s) > 0 {
-		f, rest, err := readField(s)
-		if err == nil {
-			err = m.set(f)
-		}
-		if err != nil {
-			return &fieldError{name, f.num, err}
-		}
-		s = rest
+// next reads the next field; false at the end of the message and after an
+// error.
+func (r *reader) next() bool {
+	if len(r.s) == 0 || r.err != nil {
+		return false
 	}
-	return nil
-}
-
-// count returns how many fields of s have the number a, and how many b, up to
-// the first that is malformed.
-func count(s string, a, b int) (na, nb int) {
-	for len(s) > 0 {
-		f, rest, err := readField(s)
-		if err != nil {
-			break
-		}
-		switch f.num {
-		case a:
-			na++
-		case b:
-			nb++
-		}
-		s = rest
-	}
-	return na, nb
-}
-
-// readField reads the field that s starts with.
-func readField(s string) (f field, rest string, err error) {
-	tag, s, err := readVarint(s)
-	if err != nil {
-		return f, "", err
+	r.num = 0
+	tag := r.varint()
+	if r.err != nil {
+		return false
 	}
 	if tag>>3 == 0 || tag>>3 > maxFieldNumber {
-		return f, "", errNumber
+		return r.refuse(errNumber)
 	}
-	f.num, f.wire = int(tag>>3), int(tag&7)
-	switch f.wire {
+	r.num, r.wire = int(tag>>3), int(tag&7)
+	switch r.wire {
 	case wireVarint:
-		f.n, s, err = readVarint(s)
-		return f, s, err
+		r.n = r.varint()
+		return r.err == nil
 	case wireLen:
-		size, s, err := readVarint(s)
-		if err != nil {
-			return f, "", err
+		size := r.varint()
+		if size > uint64(len(r.s)) {
+			return r.refuse(errTruncated)
 		}
-		if size > uint64(len(s)) {
-			return f, "", errTruncated
-		}
-		f.s = s[:size]
-		return f, s[size:], nil
-	case wireI64, wireI32:
-		size := 8
-		if f.wire == wireI32 {
-			size = 4
-		}
-		if len(s) < size {
-			return f, "", errTruncated
-		}
-		return f, s[size:], nil
+		r.v, r.s = r.s[:size], r.s[size:]
+		return r.err == nil
+	case wireI64:
+		return r.skip(8)
+	case wireI32:
+		return r.skip(4)
 	case wireSGroup, wireEGroup:
-		return f, "", errGroup
+		return r.refuse(errGroup)
 	default:
-		return f, "", errReserved
+		return r.refuse(errReserved)
 	}
 }
 
-// readVarint reads the base-128 number that s starts with; it need not be the
-// shortest form.
-func readVarint(s string) (v uint64, rest string, err error) {
-	for i := 0; i < len(s) && i < 10; i++ {
-		c := s[i]
+// refuse ends the reading with the first error; it returns false.
+func (r *reader) refuse(err error) bool {
+	if r.err == nil {
+		r.err = err
+	}
+	return false
+}
+
+func (r *reader) skip(n int) bool {
+	if len(r.s) < n {
+		return r.refuse(errTruncated)
+	}
+	r.s = r.s[n:]
+	return true
+}
+
+// varint reads a base-128 number; it need not be the shortest form. It is 0
+// after an error.
+func (r *reader) varint() uint64 {
+	if len(r.s) > 0 && r.s[0] < 0x80 {
+		v := uint64(r.s[0])
+		r.s = r.s[1:]
+		return v
+	}
+	return r.longVarint()
+}
+
+func (r *reader) longVarint() uint64 {
+	var v uint64
+	for i := 0; i < len(r.s) && i < 10; i++ {
+		c := r.s[i]
 		if i == 9 && c > 1 {
-			return 0, "", errVarint
+			r.refuse(errVarint)
+			return 0
 		}
 		v |= uint64(c&0x7f) << (7 * i)
 		if c < 0x80 {
-			return v, s[i+1:], nil
+			r.s = r.s[i+1:]
+			return v
 		}
 	}
-	return 0, "", errTruncated
+	r.refuse(errTruncated)
+	return 0
 }
 
-func (f field) toString(dst *string) error {
-	if f.wire != wireLen {
-		return errWireType
+// run returns how many fields with the number of the one just read follow one
+// another, that one counted.
+func (r *reader) run() int {
+	n := 1
+	for c := *r; c.next() && c.num == r.num; {
+		n++
 	}
-	if !utf8.ValidString(f.s) {
-		return errUTF8
-	}
-	*dst = f.s
-	return nil
+	return n
 }
 
-// toBytes stores a copy; no bytes are nil.
-func (f field) toBytes(dst *[]byte) error {
-	if f.wire != wireLen {
-		return errWireType
+// failure returns the error of the message, called name in it, or nil.
+func (r *reader) failure(name string) error {
+	if r.err == nil {
+		return nil
+	}
+	return &fieldError{name, r.num, r.err}
+}
+
+// The functions below store the field just read.
+
+func (r *reader) text(dst *string) {
+	switch {
+	case r.wire != wireLen:
+		r.refuse(errWireType)
+	case !utf8.ValidString(r.v):
+		r.refuse(errUTF8)
+	default:
+		*dst = r.v
+	}
+}
+
+// bytes stores a copy; no bytes are nil.
+func (r *reader) bytes(dst *[]byte) {
+	if r.wire != wireLen {
+		r.refuse(errWireType)
+		return
 	}
 	*dst = nil
-	if f.s != "" {
-		*dst = []byte(f.s)
+	if r.v != "" {
+		*dst = []byte(r.v)
 	}
-	return nil
 }
 
-func (f field) toMessage(name string, m message) error {
-	if f.wire != wireLen {
-		return errWireType
+// message returns the bytes of an embedded message, or none after an error.
+func (r *reader) message() string {
+	if r.wire != wireLen {
+		r.refuse(errWireType)
+		return ""
 	}
-	return decode(name, f.s, m)
+	return r.v
 }
 
-// toInt stores a number, cut to its type as protobuf says: an int32 or uint32
-// on the wire with more bits loses the upper ones.
-func toInt[T ~int32 | ~uint32 | ~int64 | ~uint64](f field, dst *T) error {
-	if f.wire != wireVarint {
-		return errWireType
+// merge takes the error of an embedded message.
+func (r *reader) merge(err error) {
+	if err != nil {
+		r.refuse(err)
 	}
-	*dst = T(f.n)
-	return nil
 }
 
-func (f field) toBool(dst *bool) error {
-	if f.wire != wireVarint {
-		return errWireType
+// readInt stores a number, cut to its type as protobuf says: an int32 or
+// uint32 on the wire with more bits loses the upper ones.
+func readInt[T ~int32 | ~uint32 | ~int64 | ~uint64](r *reader, dst *T) {
+	if r.wire != wireVarint {
+		r.refuse(errWireType)
+		return
 	}
-	*dst = f.n != 0
-	return nil
+	*dst = T(r.n)
+}
+
+func (r *reader) bool(dst *bool) {
+	if r.wire != wireVarint {
+		r.refuse(errWireType)
+		return
+	}
+	*dst = r.n != 0
 }
 
 // The size functions return the bytes that the append function of the same
