@@ -1,15 +1,24 @@
 package main
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 
 	"github.com/weft-dev/weft/plugins/internal/cases"
 	"github.com/weft-dev/weft/sdk"
 	"github.com/weft-dev/weft/sdk/sdktest"
+	"gopkg.in/yaml.v3"
 )
 
-func TestCases(t *testing.T) { cases.Run(t, answer, check) }
+// decode is strict.
+func decode(src []byte, v any) error {
+	d := yaml.NewDecoder(bytes.NewReader(src))
+	d.KnownFields(true)
+	return d.Decode(v)
+}
+
+func TestCases(t *testing.T) { cases.Run(t, decode, answer, check) }
 
 func TestMatch(t *testing.T) {
 	tests := []struct {
@@ -121,7 +130,7 @@ func TestConfigAtRunTime(t *testing.T) {
 }
 
 func TestDefaults(t *testing.T) {
-	if got := cases.Default(t, "voice"); got != false {
+	if got := cases.Default(t, decode, "voice"); got != false {
 		t.Errorf("voice: plugin.yaml says %v", got)
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"maps"
 	"strings"
 	"testing"
@@ -8,9 +9,17 @@ import (
 	"github.com/weft-dev/weft/plugins/internal/cases"
 	"github.com/weft-dev/weft/sdk"
 	"github.com/weft-dev/weft/sdk/sdktest"
+	"gopkg.in/yaml.v3"
 )
 
-func TestCases(t *testing.T) { cases.Run(t, handle, check) }
+// decode is strict.
+func decode(src []byte, v any) error {
+	d := yaml.NewDecoder(bytes.NewReader(src))
+	d.KnownFields(true)
+	return d.Decode(v)
+}
+
+func TestCases(t *testing.T) { cases.Run(t, decode, handle, check) }
 
 func TestCheck(t *testing.T) {
 	long := strings.Repeat("长", 682) // 2,046 bytes
@@ -51,14 +60,14 @@ func TestCheck(t *testing.T) {
 // TestDefaults holds plugin.yaml, which operators read, to what the plugin does.
 func TestDefaults(t *testing.T) {
 	o := defaultOrder()
-	if want := cases.Default(t, "order", "max_quantity"); o.MaxQuantity != want {
+	if want := cases.Default(t, decode, "order", "max_quantity"); o.MaxQuantity != want {
 		t.Errorf("max_quantity %d, plugin.yaml says %v", o.MaxQuantity, want)
 	}
-	if want := cases.Default(t, "order", "timeout_minutes"); o.TimeoutMinutes != want {
+	if want := cases.Default(t, decode, "order", "timeout_minutes"); o.TimeoutMinutes != want {
 		t.Errorf("timeout_minutes %d, plugin.yaml says %v", o.TimeoutMinutes, want)
 	}
 	for name, words := range map[string][]string{"confirm_words": o.ConfirmWords, "cancel_words": o.CancelWords} {
-		want, _ := cases.Default(t, "order", name).([]any)
+		want, _ := cases.Default(t, decode, "order", name).([]any)
 		if len(words) != len(want) {
 			t.Fatalf("%s %v, plugin.yaml says %v", name, words, want)
 		}
@@ -70,7 +79,7 @@ func TestDefaults(t *testing.T) {
 	}
 	said := map[string]string{}
 	for name := range o.Texts {
-		said[name], _ = cases.Default(t, "order", "texts", name).(string)
+		said[name], _ = cases.Default(t, decode, "order", "texts", name).(string)
 	}
 	if !maps.Equal(said, o.Texts) {
 		t.Errorf("texts %v, plugin.yaml says %v", o.Texts, said)

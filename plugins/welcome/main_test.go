@@ -1,15 +1,24 @@
 package main
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 
 	"github.com/weft-dev/weft/plugins/internal/cases"
 	"github.com/weft-dev/weft/sdk"
 	"github.com/weft-dev/weft/sdk/sdktest"
+	"gopkg.in/yaml.v3"
 )
 
-func TestCases(t *testing.T) { cases.Run(t, greet, check) }
+// decode is strict.
+func decode(src []byte, v any) error {
+	d := yaml.NewDecoder(bytes.NewReader(src))
+	d.KnownFields(true)
+	return d.Decode(v)
+}
+
+func TestCases(t *testing.T) { cases.Run(t, decode, greet, check) }
 
 func TestGreetsWithoutState(t *testing.T) {
 	h := sdktest.New(greet, sdktest.Options{NoState: true})
@@ -75,13 +84,13 @@ func TestDefaults(t *testing.T) {
 	if err := s.UnmarshalJSON([]byte(`{}`)); err != nil {
 		t.Fatal(err)
 	}
-	if want := cases.Default(t, "greeting"); s.Greeting != want {
+	if want := cases.Default(t, decode, "greeting"); s.Greeting != want {
 		t.Errorf("greeting %q, plugin.yaml says %q", s.Greeting, want)
 	}
-	if want := cases.Default(t, "returning"); s.Returning != want {
+	if want := cases.Default(t, decode, "returning"); s.Returning != want {
 		t.Errorf("returning %q, plugin.yaml says %q", s.Returning, want)
 	}
-	if want := cases.Default(t, "remember_days"); s.RememberDays != want {
+	if want := cases.Default(t, decode, "remember_days"); s.RememberDays != want {
 		t.Errorf("remember_days %d, plugin.yaml says %v", s.RememberDays, want)
 	}
 }
