@@ -4,7 +4,8 @@
 //
 // A call that changes something returns when the change is durable: a crash of
 // the process or of the machine after the return loses nothing of it. What a
-// call reads is durable, too.
+// call reads is durable, too, and what was refused was refused because of
+// something durable.
 package store
 
 import (
@@ -13,7 +14,16 @@ import (
 	"time"
 )
 
-// Errors that a caller decides by. Drivers wrap them.
+// Bounds of what a caller gives, in bytes. A call that breaks one is ErrInvalid.
+const (
+	MaxName   = 255     // a bucket, a queue, an Entry.Key, an Op.Once; at least 1 (Once: 0)
+	MaxKey    = 1024    // an Op.Key; at least 1
+	MaxValue  = 4 << 20 // an Op.Value, an Op.Expect, an Entry.Value, a Claim.Value
+	MaxReason = 4096    // a reason of Bury; a longer one is cut, not refused
+)
+
+// Errors that a caller decides by. Drivers wrap them. No error holds a key or a
+// value.
 var (
 	// ErrNotFound is returned by Get, and by queue calls for an entry that is
 	// no more or whose claim was lost.
@@ -26,22 +36,28 @@ var (
 	// ErrNotCounter says that Add met a value that is not a counter, or would
 	// leave the range of 64 bits.
 	ErrNotCounter = errors.New("not a counter")
+	// ErrInvalid says that an argument breaks a bound of this package; nothing
+	// was changed.
+	ErrInvalid = errors.New("invalid argument")
 	// ErrClosed is returned by every call after Close.
 	ErrClosed = errors.New("store closed")
 )
 
 // Store is what a driver gives. All methods may be called by many goroutines
 // at once; all end early with the context's error when it ends, and what they
-// were about to change may then still happen.
+// were about to change may then still happen. Arguments are the caller's again
+// when a method has returned, early or not. Keys, names and values may hold any
+// bytes.
 type Store interface {
 	// Get returns the value under key in bucket, or ErrNotFound. The slice is
 	// the caller's.
 	Get(ctx context.Context, bucket, key string) ([]byte, error)
-	// Apply makes one change, atomically.
+	// Apply makes one change, atomically. One that ends in an error other than
+	// the context's and ErrUnavailable changed nothing.
 	Apply(ctx context.Context, op Op) (Result, error)
 	Queue
 	// Close waits for what is under way, then closes. Later calls answer
-	// ErrClosed.
+	// ErrClosed; a second Close does nothing.
 	Close() error
 }
 
@@ -52,42 +68,47 @@ type Kind uint8
 const (
 	Set           Kind = iota + 1 // sets Value
 	Delete                        // removes the key
-	Add                           // adds Delta to a counter, decimal text, 0 where there is none
+	Add                           // adds Delta to a counter, decimal text as strconv.FormatInt writes it, 0 where there is none
 	CompareAndSet                 // sets Value where the value is Expect
 )
 
 // Op is one change of a key.
 type Op struct {
 	Kind   Kind
-	Bucket string // 1 to 255 bytes; buckets need not be made
-	Key    string // 1 to 1,024 bytes
-	Value  []byte
+	Bucket string // 1 to MaxName bytes; buckets need not be made
+	Key    string // 1 to MaxKey bytes
+	Value  []byte // up to MaxValue bytes; nil and empty are the same, a present empty value
 	Delta  int64
 	// Expect is the value that CompareAndSet must find; nil: that there is none.
 	// A present empty value is a non-nil empty slice.
 	Expect []byte
 	// TTL is how long the value is kept; 0: for ever. An Add to a counter that
-	// exists leaves its expiry alone.
+	// exists leaves its expiry alone. A value whose time is over is absent at
+	// once, for every call.
 	TTL time.Duration
 	// Quota is how many bytes the keys and values of Bucket may have together,
 	// expired ones that were not yet removed not counted; 0: no bound. A change
-	// that would go over it is ErrQuota.
+	// that would go over it is ErrQuota. One that leaves the bucket no larger
+	// than it was is never refused.
 	Quota int64
 	// Once makes the change happen at most once: a second Op with the same
 	// Bucket and Once within OnceTTL changes nothing and gets the Result of the
-	// first. Empty: no such rule. A CompareAndSet that lost leaves no mark.
+	// first. Empty: no such rule. A CompareAndSet that lost, and an Op that ended
+	// in an error, leave no mark. Marks don't count for Quota.
 	Once    string
-	OnceTTL time.Duration
+	OnceTTL time.Duration // over 0 where there is Once
 }
 
 // Result is the outcome of an Op.
 type Result struct {
-	// Applied is false for a CompareAndSet that lost.
+	// Applied is false for a CompareAndSet that lost, and true for every other
+	// Op without an error.
 	Applied bool
 	// Found says that there was a value before (Delete, and a CompareAndSet
-	// that lost).
+	// that lost; false for the others).
 	Found bool
-	// Value is the value that was there, of a CompareAndSet that lost.
+	// Value is the value that was there, of a CompareAndSet that lost; the
+	// caller's.
 	Value []byte
 	// Number is the counter after Add.
 	Number int64
@@ -95,26 +116,34 @@ type Result struct {
 	Repeated bool
 }
 
-// Queue is a set of durable queues by name. An entry is ready, delayed, claimed
-// or dead; a dead one stays until Retry or Drop. Its key is unique in its
-// queue, the dead ones included.
+// Queue is a set of durable queues by name, 1 to MaxName bytes; queues need not
+// be made. An entry is ready, delayed, claimed or dead; a dead one stays until
+// Retry or Drop. Its key is unique in its queue, the dead ones included.
+//
+// A claim is the word of the store as long as it is open. Whether claims outlive
+// it is the driver's: where one process owns the store (store/bolt) they end
+// with it, so that a host that dies leaves its entries to be run again at once.
 type Queue interface {
 	// Append adds entries, all or none. One whose key is there already, in
 	// whatever state, is left as it is. Where hold is over 0 the new entries
-	// are claimed at once for that long, and the claims are returned in the
-	// order of the entries, with a zero Claim for each that was there already.
+	// are claimed at once for that long, their Delay not looked at, and the
+	// claims are returned in the order of the entries, with a zero Claim for
+	// each that was there already.
 	Append(ctx context.Context, queue string, hold time.Duration, entries ...Entry) ([]Claim, error)
-	// Claim takes up to max ready entries, oldest first, for hold; after that
-	// they are ready again. It does not wait: none ready is an empty result.
+	// Claim takes up to max ready entries, at least 1, the oldest by Append
+	// first, for hold, over 0; after that they are ready again. It does not
+	// wait: none ready is an empty result.
 	Claim(ctx context.Context, queue string, max int, hold time.Duration) ([]Claim, error)
-	// Extend makes a claim last hold from now. ErrNotFound: it was lost.
+	// Extend makes a claim last hold, over 0, from now. ErrNotFound: it was lost.
 	Extend(ctx context.Context, queue string, c Claim, hold time.Duration) error
 	// Ack removes a claimed entry for good. ErrNotFound: the claim was lost.
 	Ack(ctx context.Context, queue string, c Claim) error
 	// Release gives a claimed entry back with a new value and tries, to be ready
-	// after delay. ErrNotFound: the claim was lost.
+	// after delay (0 or less: at once). It keeps its place in the order.
+	// ErrNotFound: the claim was lost.
 	Release(ctx context.Context, queue string, c Claim, delay time.Duration) error
-	// Bury makes a claimed entry dead, with a reason for the operator.
+	// Bury makes a claimed entry dead, with a reason for the operator. Its value
+	// and tries stay as stored. ErrNotFound: the claim was lost.
 	Bury(ctx context.Context, queue string, c Claim, reason string) error
 	// Next says when the earliest entry that is not dead can be claimed: a time
 	// not after now where one is ready, the zero time where there is none.
@@ -122,7 +151,8 @@ type Queue interface {
 	// Depth counts the entries by state.
 	Depth(ctx context.Context, queue string) (Depth, error)
 	// List calls f for each entry in the order of appending until f returns
-	// false. The entry's slices are f's own.
+	// false. The entry's slices are f's own. f may call the store; an entry
+	// that comes, changes or goes meanwhile may be shown as it was or as it is.
 	List(ctx context.Context, queue string, f func(Info) bool) error
 	// Retry makes a dead entry ready, its tries 0. ErrNotFound: no dead entry.
 	Retry(ctx context.Context, queue, key string) error
@@ -132,16 +162,16 @@ type Queue interface {
 
 // Entry is what is appended to a queue.
 type Entry struct {
-	Key   string // 1 to 255 bytes, unique in the queue
-	Value []byte // up to 4 MiB
-	Delay time.Duration
+	Key   string        // 1 to MaxName bytes, unique in the queue
+	Value []byte        // up to MaxValue bytes
+	Delay time.Duration // until it is ready; 0 or less: it is at once
 }
 
 // Claim is an entry that the caller holds until a time. Release stores the
 // Value and Tries that the caller left in it.
 type Claim struct {
 	Key      string
-	Value    []byte
+	Value    []byte // the caller's; from Append, the slice of the Entry
 	Tries    uint32 // as stored by the last Release; 0 at first
 	Appended time.Time
 	Token    uint64 // which claim this is; 0: none
@@ -156,7 +186,7 @@ type Info struct {
 	Value    []byte
 	Tries    uint32
 	Appended time.Time
-	Ready    time.Time // when it can be claimed
+	Ready    time.Time // when it can be claimed: for a claimed one, when its claim ends; for a dead one, zero
 	Dead     bool
 	Reason   string // why it is dead
 }

@@ -1,0 +1,109 @@
+package bolt
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/weft-dev/weft/runtime/store"
+)
+
+// List reads so many entries, or bytes of values, in one transaction, so that a
+// slow reader keeps no page of the file from being used again.
+const (
+	pageEntries = 256
+	pageBytes   = 1 << 20
+)
+
+// listed is an entry with its number.
+type listed struct {
+	seq  uint64
+	info store.Info
+}
+
+// List is store.Queue's.
+func (s *Store) List(ctx context.Context, queue string, f func(store.Info) bool) error {
+	if err := store.CheckName("queue", queue); err != nil {
+		return fmt.Errorf("list a queue: %w", err)
+	}
+	from := uint64(0)
+	for {
+		page, err := s.page(ctx, queue, from)
+		if err != nil {
+			return fmt.Errorf("list queue %q: %w", queue, err)
+		}
+		if len(page) == 0 {
+			return nil
+		}
+		for _, l := range page {
+			if !f(l.info) {
+				return nil
+			}
+		}
+		from = page[len(page)-1].seq + 1
+	}
+}
+
+// page reads the next entries of a queue, from a number on.
+func (s *Store) page(ctx context.Context, queue string, from uint64) ([]listed, error) {
+	var page []listed
+	prefix := nameKey(queue, "")
+	err := s.view(ctx, func(tx *bbolt.Tx) error {
+		size := 0
+		cursor := tx.Bucket([]byte(entriesBucket)).Cursor()
+		for k, v := cursor.Seek(entryKey(queue, from)); bytes.HasPrefix(k, prefix); k, v = cursor.Next() {
+			if len(page) == pageEntries || size >= pageBytes {
+				break
+			}
+			seq, err := decodeNumber(k[len(prefix):])
+			if err != nil {
+				return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+			}
+			e, err := decodeEntry(v)
+			if err != nil {
+				return fmt.Errorf("entry %d: %w: %w", seq, store.ErrUnavailable, err)
+			}
+			page = append(page, listed{seq: seq, info: infoOf(e)})
+			size += len(v)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.markClaimed(queue, page)
+	return page, nil
+}
+
+// infoOf copies an entry for the caller.
+func infoOf(e entry) store.Info {
+	info := store.Info{
+		Key: string(e.key), Value: append([]byte{}, e.value...), Tries: e.tries,
+		Appended: time.Unix(0, e.appended), Dead: e.dead, Reason: string(e.reason),
+	}
+	if !e.dead {
+		info.Ready = time.Unix(0, e.ready)
+	}
+	return info
+}
+
+// markClaimed sets when the claimed entries of page can be claimed.
+func (s *Store) markClaimed(queue string, page []listed) {
+	s.withQueue(queue, func(q *queueState, _ int64) {
+		if len(q.claims) == 0 {
+			return
+		}
+		until := make(map[uint64]int64, len(q.claims))
+		for _, c := range q.claims {
+			until[c.seq] = c.until
+		}
+		for i := range page {
+			if t, ok := until[page[i].seq]; ok && !page[i].info.Dead {
+				page[i].info.Ready = time.Unix(0, t)
+			}
+		}
+	})
+}

@@ -1,0 +1,401 @@
+package bolt
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"time"
+	"unicode/utf8"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/weft-dev/weft/runtime/store"
+)
+
+// fresh is an entry on its way into a queue. Nothing of it is the caller's.
+type fresh struct {
+	key    string
+	record []byte // its times still to be filled in
+	delay  time.Duration
+	seq    uint64 // 0: there already
+	ready  int64
+	at     int64 // when it was appended
+	token  uint64
+}
+
+// Append is store.Queue's.
+func (s *Store) Append(ctx context.Context, queue string, hold time.Duration, entries ...store.Entry) ([]store.Claim, error) {
+	what := fmt.Sprintf("append to queue %q", queue)
+	news, size, err := newEntries(queue, hold, entries)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	err = s.submit(&call{
+		ctx: ctx, what: what, size: size,
+		run:  func(t *txn) error { return t.append(queue, news) },
+		keep: func() { s.appended(queue, hold, news) },
+	})
+	if err != nil || hold == 0 {
+		return nil, err
+	}
+	claims := make([]store.Claim, len(entries))
+	for i, n := range news {
+		if n.seq != 0 {
+			claims[i] = store.Claim{Key: n.key, Value: entries[i].Value, Appended: time.Unix(0, n.at), Token: n.token}
+		}
+	}
+	return claims, nil
+}
+
+func newEntries(queue string, hold time.Duration, entries []store.Entry) (news []fresh, size int, err error) {
+	if err := store.CheckName("queue", queue); err != nil {
+		return nil, 0, err
+	}
+	if hold < 0 {
+		return nil, 0, store.CheckHold(hold)
+	}
+	news = make([]fresh, len(entries))
+	for i, e := range entries {
+		if err := store.CheckName("key", e.Key); err != nil {
+			return nil, 0, err
+		}
+		if err := store.CheckValue(e.Value); err != nil {
+			return nil, 0, err
+		}
+		record := appendEntry(nil, entry{key: []byte(e.Key), value: e.Value})
+		news[i] = fresh{key: e.Key, record: record, delay: e.Delay}
+		if hold > 0 {
+			news[i].delay = 0
+		}
+		size += len(record) + 2*len(e.Key) + 64
+	}
+	return news, size, nil
+}
+
+// append writes those of news whose key is not there.
+func (t *txn) append(queue string, news []fresh) error {
+	for i := range news {
+		n := &news[i]
+		n.seq = 0
+		key := nameKey(queue, n.key)
+		if t.keys.Get(key) != nil {
+			continue
+		}
+		seq, err := t.entries.NextSequence()
+		if err != nil {
+			t.fail(err)
+			return nil
+		}
+		n.seq, n.at, n.ready = seq, t.now, after(t.now, n.delay)
+		binary.BigEndian.PutUint64(n.record[entryAppended:], uint64(n.at))
+		binary.BigEndian.PutUint64(n.record[entryReady:], uint64(n.ready))
+		t.put(t.entries, entryKey(queue, seq), n.record)
+		t.put(t.keys, key, sequence(seq))
+	}
+	return nil
+}
+
+// appended takes what was appended into memory.
+func (s *Store) appended(queue string, hold time.Duration, news []fresh) {
+	s.withQueue(queue, func(q *queueState, now int64) {
+		for i := range news {
+			n := &news[i]
+			switch {
+			case n.seq == 0:
+			case hold > 0:
+				n.token = s.nextToken()
+				q.hold(n.token, n.seq, n.key, after(now, hold))
+			default:
+				q.add(n.seq, n.ready, now)
+			}
+		}
+	})
+}
+
+// Claim is store.Queue's. The claim itself is in memory only.
+func (s *Store) Claim(ctx context.Context, queue string, max int, hold time.Duration) ([]store.Claim, error) {
+	claims, err := s.claim(ctx, queue, max, hold)
+	if err != nil {
+		return nil, fmt.Errorf("claim from queue %q: %w", queue, err)
+	}
+	return claims, nil
+}
+
+func (s *Store) claim(ctx context.Context, queue string, max int, hold time.Duration) ([]store.Claim, error) {
+	if err := store.CheckName("queue", queue); err != nil {
+		return nil, err
+	}
+	if err := store.CheckHold(hold); err != nil {
+		return nil, err
+	}
+	if max < 1 {
+		return nil, fmt.Errorf("%w: a claim of %d entries, it must be at least 1", store.ErrInvalid, max)
+	}
+	if err := s.check(ctx); err != nil {
+		return nil, err
+	}
+	var held []*claim
+	s.withQueue(queue, func(q *queueState, now int64) {
+		for q.ready.len() > 0 && len(held) < max {
+			held = append(held, q.hold(s.nextToken(), q.ready.pop(), "", after(now, hold)))
+		}
+	})
+	if len(held) == 0 {
+		return nil, nil
+	}
+	claims, err := s.readClaims(ctx, queue, held)
+	if err != nil {
+		s.withQueue(queue, func(q *queueState, _ int64) {
+			for _, c := range held {
+				if q.claims[c.token] == c {
+					q.drop(c)
+					q.ready.push(c.seq)
+				}
+			}
+		})
+		return nil, err
+	}
+	s.withQueue(queue, func(*queueState, int64) {
+		for i, c := range held {
+			c.key = claims[i].Key
+		}
+	})
+	return claims, nil
+}
+
+// readClaims reads the entries of claims.
+func (s *Store) readClaims(ctx context.Context, queue string, held []*claim) ([]store.Claim, error) {
+	claims := make([]store.Claim, 0, len(held))
+	err := s.view(ctx, func(tx *bbolt.Tx) error {
+		entries := tx.Bucket([]byte(entriesBucket))
+		for _, c := range held {
+			e, err := decodeEntry(entries.Get(entryKey(queue, c.seq)))
+			if err != nil {
+				return fmt.Errorf("entry %d: %w: %w", c.seq, store.ErrUnavailable, err)
+			}
+			claims = append(claims, claimOf(c.token, e))
+		}
+		return nil
+	})
+	return claims, err
+}
+
+// Extend is store.Queue's.
+func (s *Store) Extend(ctx context.Context, queue string, c store.Claim, hold time.Duration) error {
+	err := store.CheckHold(hold)
+	if err == nil {
+		err = s.check(ctx)
+	}
+	if err == nil {
+		err = store.ErrNotFound
+		s.withQueue(queue, func(q *queueState, now int64) {
+			if h := q.claims[c.Token]; h != nil && h.key == c.Key && !h.settling {
+				h.until = after(now, hold)
+				q.ending.fix(h.at)
+				err = nil
+			}
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("extend a claim of queue %q: %w", queue, err)
+	}
+	return nil
+}
+
+// Ack is store.Queue's.
+func (s *Store) Ack(ctx context.Context, queue string, c store.Claim) error {
+	return s.settle(ctx, "acknowledge an entry", queue, c, 64, func(t *txn, h *claim) error {
+		t.del(t.entries, entryKey(queue, h.seq))
+		t.del(t.keys, nameKey(queue, h.key))
+		return nil
+	}, func(*queueState, *claim, int64) {})
+}
+
+// Release is store.Queue's.
+func (s *Store) Release(ctx context.Context, queue string, c store.Claim, delay time.Duration) error {
+	const doing = "release an entry"
+	if err := store.CheckValue(c.Value); err != nil {
+		return fmt.Errorf("%s of queue %q: %w", doing, queue, err)
+	}
+	value := bytes.Clone(c.Value)
+	var ready int64
+	return s.settle(ctx, doing, queue, c, len(value)+64, func(t *txn, h *claim) error {
+		return t.rewrite(queue, h.seq, func(e *entry) {
+			ready = after(t.now, delay)
+			e.tries, e.value, e.ready = c.Tries, value, ready
+		})
+	}, func(q *queueState, h *claim, now int64) {
+		q.add(h.seq, ready, now)
+	})
+}
+
+// Bury is store.Queue's.
+func (s *Store) Bury(ctx context.Context, queue string, c store.Claim, reason string) error {
+	reason = cut(reason, store.MaxReason)
+	return s.settle(ctx, "bury an entry", queue, c, len(c.Value)+64, func(t *txn, h *claim) error {
+		return t.rewrite(queue, h.seq, func(e *entry) { e.dead, e.reason = true, []byte(reason) })
+	}, func(q *queueState, _ *claim, _ int64) {
+		q.dead++
+	})
+}
+
+// settle ends a claim: write makes the change in the file, kept takes it into
+// memory, the claim being gone.
+func (s *Store) settle(
+	ctx context.Context, doing, queue string, c store.Claim, size int,
+	write func(*txn, *claim) error, kept func(*queueState, *claim, int64),
+) error {
+	var held *claim
+	release := func() {
+		if held == nil {
+			return
+		}
+		s.withQueue(queue, func(q *queueState, _ int64) { q.unsettle(held) })
+	}
+	return s.submit(&call{
+		ctx: ctx, what: fmt.Sprintf("%s of queue %q", doing, queue), size: size,
+		run: func(t *txn) error {
+			held = nil
+			s.withQueue(queue, func(q *queueState, _ int64) {
+				if h := q.claims[c.Token]; h != nil && h.key == c.Key && !h.settling {
+					q.settle(h)
+					held = h
+				}
+			})
+			if held == nil {
+				return store.ErrNotFound
+			}
+			if err := write(t, held); err != nil {
+				release()
+				return err
+			}
+			return nil
+		},
+		undo: release,
+		keep: func() {
+			s.withQueue(queue, func(q *queueState, now int64) {
+				delete(q.claims, held.token)
+				kept(q, held, now)
+			})
+		},
+	})
+}
+
+// rewrite changes the record of an entry.
+func (t *txn) rewrite(queue string, seq uint64, f func(*entry)) error {
+	k := entryKey(queue, seq)
+	e, err := decodeEntry(t.entries.Get(k))
+	if err != nil {
+		return unavailable(fmt.Sprintf("read entry %d", seq), err)
+	}
+	f(&e)
+	t.put(t.entries, k, appendEntry(nil, e))
+	return nil
+}
+
+// dead finds a dead entry by its key.
+func (t *txn) dead(queue, key string) (uint64, error) {
+	b := t.keys.Get(nameKey(queue, key))
+	if b == nil {
+		return 0, store.ErrNotFound
+	}
+	seq, err := decodeNumber(b)
+	if err != nil {
+		return 0, unavailable("read the number of an entry", err)
+	}
+	e, err := decodeEntry(t.entries.Get(entryKey(queue, seq)))
+	if err != nil {
+		return 0, unavailable(fmt.Sprintf("read entry %d", seq), err)
+	}
+	if !e.dead {
+		return 0, store.ErrNotFound
+	}
+	return seq, nil
+}
+
+// Retry is store.Queue's.
+func (s *Store) Retry(ctx context.Context, queue, key string) error {
+	var seq uint64
+	return s.revive(ctx, "retry", queue, key, func(t *txn) (err error) {
+		if seq, err = t.dead(queue, key); err != nil {
+			return err
+		}
+		return t.rewrite(queue, seq, func(e *entry) { e.dead, e.reason, e.tries, e.ready = false, nil, 0, t.now })
+	}, func(q *queueState) { q.ready.push(seq) })
+}
+
+// Drop is store.Queue's.
+func (s *Store) Drop(ctx context.Context, queue, key string) error {
+	return s.revive(ctx, "drop", queue, key, func(t *txn) error {
+		seq, err := t.dead(queue, key)
+		if err != nil {
+			return err
+		}
+		t.del(t.entries, entryKey(queue, seq))
+		t.del(t.keys, nameKey(queue, key))
+		return nil
+	}, func(*queueState) {})
+}
+
+// revive makes a change to a dead entry, after which it is not dead.
+func (s *Store) revive(ctx context.Context, doing, queue, key string, run func(*txn) error, kept func(*queueState)) error {
+	what := fmt.Sprintf("%s an entry of queue %q", doing, queue)
+	err := store.CheckName("queue", queue)
+	if err == nil {
+		err = store.CheckName("key", key)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return s.submit(&call{ctx: ctx, what: what, size: 64, run: run, keep: func() {
+		s.withQueue(queue, func(q *queueState, _ int64) {
+			q.dead--
+			kept(q)
+		})
+	}})
+}
+
+// Next is store.Queue's.
+func (s *Store) Next(ctx context.Context, queue string) (at time.Time, err error) {
+	if err := s.look(ctx, queue, func(q *queueState, now int64) { at = q.next(now) }); err != nil {
+		return time.Time{}, fmt.Errorf("look when queue %q has an entry: %w", queue, err)
+	}
+	return at, nil
+}
+
+// Depth is store.Queue's.
+func (s *Store) Depth(ctx context.Context, queue string) (d store.Depth, err error) {
+	err = s.look(ctx, queue, func(q *queueState, _ int64) {
+		d = store.Depth{Ready: q.ready.len(), Delayed: q.delayed.len(), Claimed: len(q.claims), Dead: q.dead}
+	})
+	if err != nil {
+		return store.Depth{}, fmt.Errorf("count the entries of queue %q: %w", queue, err)
+	}
+	return d, nil
+}
+
+// look calls f with what memory knows of a queue.
+func (s *Store) look(ctx context.Context, queue string, f func(*queueState, int64)) error {
+	if err := store.CheckName("queue", queue); err != nil {
+		return err
+	}
+	if err := s.check(ctx); err != nil {
+		return err
+	}
+	s.withQueue(queue, f)
+	return nil
+}
+
+// cut cuts s to n bytes, and not within a character.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for i := n; i > n-utf8.UTFMax; i-- {
+		if utf8.RuneStart(s[i]) {
+			return s[:i]
+		}
+	}
+	return s[:n]
+}

@@ -1,0 +1,70 @@
+package store
+
+import (
+	"fmt"
+	"time"
+)
+
+// Check says what is wrong with the arguments of an Op, ErrInvalid-wrapped.
+// Drivers call it first.
+func (op *Op) Check() error {
+	if op.Kind < Set || op.Kind > CompareAndSet {
+		return fmt.Errorf("%w: no kind %d of change", ErrInvalid, op.Kind)
+	}
+	if err := CheckKey(op.Bucket, op.Key); err != nil {
+		return err
+	}
+	if err := CheckValue(op.Value); err != nil {
+		return err
+	}
+	if err := CheckValue(op.Expect); err != nil {
+		return err
+	}
+	switch {
+	case op.TTL < 0:
+		return fmt.Errorf("%w: a time to live below 0", ErrInvalid)
+	case op.Quota < 0:
+		return fmt.Errorf("%w: a quota below 0", ErrInvalid)
+	case len(op.Once) > MaxName:
+		return fmt.Errorf("%w: a once of %d bytes, at most %d are allowed", ErrInvalid, len(op.Once), MaxName)
+	case op.Once != "" && op.OnceTTL <= 0:
+		return fmt.Errorf("%w: once without a time that it is kept", ErrInvalid)
+	}
+	return nil
+}
+
+// CheckKey says what is wrong with a bucket and a key in it, ErrInvalid-wrapped.
+func CheckKey(bucket, key string) error {
+	if err := CheckName("bucket", bucket); err != nil {
+		return err
+	}
+	if len(key) < 1 || len(key) > MaxKey {
+		return fmt.Errorf("%w: a key of %d bytes, 1 to %d are allowed", ErrInvalid, len(key), MaxKey)
+	}
+	return nil
+}
+
+// CheckName says what is wrong with the name of a bucket or a queue, or the key
+// of an entry, ErrInvalid-wrapped; what says which it is.
+func CheckName(what, name string) error {
+	if len(name) < 1 || len(name) > MaxName {
+		return fmt.Errorf("%w: a %s of %d bytes, 1 to %d are allowed", ErrInvalid, what, len(name), MaxName)
+	}
+	return nil
+}
+
+// CheckValue says what is wrong with a value, ErrInvalid-wrapped.
+func CheckValue(v []byte) error {
+	if len(v) > MaxValue {
+		return fmt.Errorf("%w: a value of %d bytes, at most %d are allowed", ErrInvalid, len(v), MaxValue)
+	}
+	return nil
+}
+
+// CheckHold says what is wrong with the time of a claim, ErrInvalid-wrapped.
+func CheckHold(d time.Duration) error {
+	if d <= 0 {
+		return fmt.Errorf("%w: a claim for %v, it must be over 0", ErrInvalid, d)
+	}
+	return nil
+}
