@@ -31,9 +31,13 @@ func importReply(ptr unsafe.Pointer, size uint32) int32
 //go:noescape
 func importAnnotate(name, value string) int32
 
-// maxBuffer is the most that weft_buffer gives: far above what a callback of 1
-// MiB can become, far below what ends the instance.
-const maxBuffer = 64 << 20
+// maxBuffer is the most that weft_buffer gives: above what a callback of 1 MiB
+// can become with its leaves, annotations and raw body, below what ends the
+// instance.
+const maxBuffer = 8 << 20
+
+// largeEvent is the size of an event whose memory is taken back at once.
+const largeEvent = 128 << 10
 
 // eventBuffer is where the host writes events. It stays where it is, because Go
 // doesn't move what is on the heap, and alive until a larger one replaces it.
@@ -61,10 +65,19 @@ func exportHandle(ptr, size int32) int32 {
 		return int32(hostapi.Failed)
 	}
 	outcome := guest.runHandle(wasmHost{}, fail, src)
-	// Between events nothing runs, so the collector only ever gets its turn
-	// here: without it the memory of short events is never taken back.
-	runtime.Gosched()
+	collect(len(src))
 	return int32(outcome)
+}
+
+// collect gives the collector its turn after an event of size bytes. Between
+// events nothing runs, so without it the memory of short events is never taken
+// back; and after a large one the next would not find room within the limit.
+func collect(size int) {
+	if size > largeEvent {
+		runtime.GC()
+		return
+	}
+	runtime.Gosched()
 }
 
 //go:wasmexport weft_start
