@@ -1,6 +1,9 @@
 package config
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Config is a checked pipeline.yaml: every reference resolves, every default is
 // in place, every value is in its range. It is not changed after Parse.
@@ -55,10 +58,11 @@ type App struct {
 }
 
 // Previous is what an app accepts beside its own while one of them is changed.
+// What the file leaves out is filled in with the app's.
 type Previous struct {
-	Token          string // a secret; "": the app's
-	EncodingAESKey string // a secret; "": the app's
-	Mode           string // "": the app's
+	Token          string // a secret
+	EncodingAESKey string // a secret; "" where nothing needs it
+	Mode           string // encrypted, compatible or plain
 	Until          time.Time
 }
 
@@ -75,6 +79,20 @@ type PluginConfig struct {
 	// PosOf finds the place of a value by its JSON pointer, such as
 	// /rules/0/match; the nearest parent where the value has no place of its own.
 	PosOf func(pointer string) Pos
+	// Unknown holds the JSON pointers of values that Options.NoEnv left open.
+	// JSON has null for one without quotes, "" for one with.
+	Unknown []string
+}
+
+// Open tells whether a problem of the value at pointer may come from one that
+// NoEnv left open: it is that value, in it, or holds it.
+func (c PluginConfig) Open(pointer string) bool {
+	for _, u := range c.Unknown {
+		if u == pointer || strings.HasPrefix(u, pointer+"/") || strings.HasPrefix(pointer, u+"/") {
+			return true
+		}
+	}
+	return false
 }
 
 // Plugin is an entry of plugins.

@@ -1,0 +1,217 @@
+package config_test
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/weft-dev/weft/runtime/config"
+)
+
+const aesKey = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
+
+// options knows the environment and the files of the tests.
+func options() config.Options {
+	env := map[string]string{"SHOP_TOKEN": "s3cret-token", "EMPTY": "", "NUMBER": "42", "WORDS": "two words", "NESTED": "${NUMBER}", "WORD": "plainsecret"}
+	files := map[string]string{
+		filepath.Join("testdata", "secrets", "aes"): aesKey + "\n",
+		"line": "one\n\n", "crlf": "one\r\n", "binary": "a\x00b",
+	}
+	return config.Options{
+		Getenv: func(name string) (string, bool) { v, ok := env[name]; return v, ok },
+		ReadFile: func(path string) ([]byte, error) {
+			if v, ok := files[path]; ok {
+				return []byte(v), nil
+			}
+			return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
+		},
+	}
+}
+
+func full(t testing.TB) []byte {
+	t.Helper()
+	src, err := os.ReadFile(filepath.Join("testdata", "full.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return src
+}
+
+func TestParseFull(t *testing.T) {
+	cfg, problems := config.Parse("testdata/full.yaml", full(t), options())
+	if len(problems) > 0 {
+		t.Fatalf("problems:\n%v", problems)
+	}
+	check := func(what string, got, want any) {
+		t.Helper()
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: got %#v, want %#v", what, got, want)
+		}
+	}
+	check("server", cfg.Server, config.Server{
+		Listen: "127.0.0.1:8080", Admin: "127.0.0.1:9090", Data: "testdata/data", Drain: 15 * time.Second,
+	})
+	check("store", cfg.Store, config.Store{Dir: "testdata/data"})
+	shop, mini := cfg.Apps[0], cfg.Apps[1]
+	check("shop.pos", shop.Pos.String(), "testdata/full.yaml:13:3")
+	check("shop.token", shop.Token, "s3cret-token")
+	check("shop.key", shop.EncodingAESKey, aesKey)
+	check("shop.previous", *shop.Previous, config.Previous{
+		Token: "oldtoken", EncodingAESKey: aesKey, Mode: "plain", Until: time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC),
+	})
+	check("mini.type", mini.Type, config.MiniProgram)
+	check("mini.max_skew", mini.MaxSkew, 10*time.Minute)
+	if mini.Pipeline != cfg.Pipelines[0] || shop.Pipeline != mini.Pipeline {
+		t.Error("the apps don't share pipeline main")
+	}
+
+	p := cfg.Pipelines[0]
+	check("pipeline", []any{p.Name, p.AnswerWithin, p.Deadline, p.Dedupe, p.OrderUser, p.OnError.Kind, p.OnError.Reply.Text.Content},
+		[]any{"main", 4 * time.Second, time.Minute, 2 * time.Second, true, config.GiveReply, "系统繁忙，请稍后再试"})
+	guard, sw := p.Stages[0], p.Stages[1]
+	check("guard", []any{guard.Name, guard.Plugin, guard.When, guard.WhenPos.Line, guard.OnError.Kind},
+		[]any{"guard", cfg.Plugins[1], `type == "text"`, 52, config.Skip})
+	check("switch", []any{sw.Name, len(sw.Switch), sw.Switch[2].When, sw.Switch[0].Stages[0].Name, sw.Switch[1].Stages[0].Name},
+		[]any{"switch", 3, "", "welcome", "reply"})
+	check("on_error plugin", sw.Switch[0].Stages[0].OnError.Plugin, cfg.Plugins[3])
+	check("raw", string(sw.Switch[2].Stages[1].Reply.Raw.Body), "hi")
+	check("always", p.Always[0].Plugin, cfg.Plugins[2])
+	check("sources", []string{cfg.Plugins[0].Source, cfg.Plugins[1].Source}, []string{"testdata/plugins/welcome.wasm", "/opt/faq.wasm"})
+	check("limits", cfg.Plugins[0].Limits, config.Limits{Memory: 16 << 20, Timeout: 300 * time.Millisecond, Instances: 8})
+	check("plugin apps", cfg.Plugins[0].Apps, []*config.App{shop, mini})
+}
+
+func TestPluginConfig(t *testing.T) {
+	cfg, problems := config.Parse("testdata/full.yaml", full(t), options())
+	if problems.Err() != nil {
+		t.Fatal(problems)
+	}
+	shop, mini := cfg.Apps[0].Configs["welcome"], cfg.Apps[1].Configs["welcome"]
+	if want := `{"a/b":{"c":"x"},"big":9007199254740993,"greeting":"欢迎来到 Acme","tags":["a",1,2.50,true]}`; string(shop.JSON) != want {
+		t.Errorf("shop: got %s, want %s", shop.JSON, want)
+	}
+	if want := `{"a/b":{"c":"x"},"big":9007199254740993,"greeting":"欢迎关注","limit":3}`; string(mini.JSON) != want {
+		t.Errorf("mini: got %s, want %s", mini.JSON, want)
+	}
+	if c := cfg.Apps[0].Configs["faq"]; string(c.JSON) != "{}" || c.ID != 0x44136fa355b3678a {
+		t.Errorf("faq: got %s, %x", c.JSON, c.ID)
+	}
+	if len(cfg.Apps[0].Configs) != 4 {
+		t.Errorf("configs: got %d, want those of 4 plugins", len(cfg.Apps[0].Configs))
+	}
+	for pointer, want := range map[string]string{
+		"":            "25:7",  // the app's entry
+		"/greeting":   "25:28", // the app's value
+		"/tags/2":     "25:65",
+		"/tags/9":     "25:58", // no such item: the list
+		"/big":        "35:46", // the plugin's value
+		"/a~1b/c":     "35:76",
+		"/no/such":    "25:7",
+		"/greeting/x": "25:28",
+	} {
+		if got := shop.PosOf(pointer).String(); got != "testdata/full.yaml:"+want {
+			t.Errorf("PosOf(%q): got %s, want %s", pointer, got, want)
+		}
+	}
+	if got := mini.Pos.String(); got != "testdata/full.yaml:35:5" {
+		t.Errorf("mini.Pos: got %s", got)
+	}
+}
+
+func TestNoEnv(t *testing.T) {
+	opt := config.Options{
+		NoEnv:    true,
+		Getenv:   func(string) (string, bool) { t.Error("environment read"); return "", false },
+		ReadFile: func(string) ([]byte, error) { t.Error("file read"); return nil, errors.New("no") },
+	}
+	src := strings.Replace(string(full(t)), "limit: null", `limit: "${LIMIT}", secret: "${S}", off: "${OFF:-x}"`, 1)
+	cfg, problems := config.Parse("p.yaml", []byte(src), opt)
+	if problems.Err() != nil {
+		t.Fatal(problems)
+	}
+	if cfg.Apps[0].Token != "" || cfg.Apps[0].EncodingAESKey != "" {
+		t.Error("an open value is not empty")
+	}
+}
+
+func TestNoEnvConfigIsOpen(t *testing.T) {
+	src := strings.Replace(minimal, "source: a.wasm", "source: a.wasm\n    config: { a: { n: \"${N}\" }, b: [ 1 ], c: \"${C}\", d: \"${D:-5}\" }", 1)
+	src = strings.Replace(src, `n: "${N}"`, "n: ${N}", 1)
+	src = strings.Replace(src, "{ a: { n: ${N} }, b", "\n      a:\n        n: ${N}\n      rest: { b", 1)
+	cfg, problems := config.Parse("p.yaml", []byte(src), config.Options{NoEnv: true})
+	if problems.Err() != nil {
+		t.Fatal(problems)
+	}
+	c := cfg.Apps[0].Configs["a"]
+	if want := `{"a":{"n":null},"rest":{"b":[1],"c":"","d":"5"}}`; string(c.JSON) != want {
+		t.Errorf("got %s, want %s", c.JSON, want)
+	}
+	for pointer, open := range map[string]bool{"": true, "/a": true, "/a/n": true, "/a/n/x": true, "/rest/b": false, "/rest/b/0": false, "/rest/c": true, "/rest/d": false, "/rest": true} {
+		if c.Open(pointer) != open {
+			t.Errorf("Open(%q): got %v", pointer, !open)
+		}
+	}
+}
+
+const minimal = `weft: 1
+apps:
+  shop:
+    type: official
+    app_id: wx1
+    token: t
+    mode: plain
+plugins:
+  a:
+    source: a.wasm
+pipeline:
+  stages:
+    - plugin: a
+`
+
+func TestDefaults(t *testing.T) {
+	cfg, problems := config.Parse("pipeline.yaml", []byte(minimal), config.Options{})
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	want := config.Server{Listen: "127.0.0.1:8080", Admin: "127.0.0.1:9090", Data: "data", Drain: 10 * time.Second}
+	if cfg.Server != want || cfg.Store.Dir != "data" {
+		t.Errorf("got %+v, %+v", cfg.Server, cfg.Store)
+	}
+	p := cfg.Pipelines[0]
+	if p.AnswerWithin != 4500*time.Millisecond || p.Deadline != 30*time.Second || p.Dedupe != time.Minute || p.OrderUser || p.OnError.Kind != config.Stop {
+		t.Errorf("got %+v", p)
+	}
+	if a := cfg.Apps[0]; a.MaxSkew != 10*time.Minute || a.CallbackPath != "" || a.Previous != nil {
+		t.Errorf("got %+v", a)
+	}
+}
+
+// TestReference holds the table against the file that uses every key, and every
+// key against having a text.
+func TestReference(t *testing.T) {
+	sections := map[string]config.Section{}
+	for _, s := range config.Reference() {
+		sections[s.Name] = s
+		if s.Doc == "" {
+			t.Errorf("section %q has no text", s.Name)
+		}
+		for _, k := range s.Keys {
+			if k.Doc == "" || k.What == "" || k.Required && k.Default != "" {
+				t.Errorf("section %q: %+v", s.Name, k)
+			}
+		}
+	}
+	for _, name := range []string{
+		"", "server", "store", "store.embedded", "apps.*", "apps.*.previous", "plugins.*", "plugins.*.grants", "plugins.*.limits",
+		"pipelines.*", "stages[]", "switch[]", "on_error", "reply", "reply.news.articles[]",
+	} {
+		if len(sections[name].Keys) == 0 {
+			t.Errorf("section %q is not in the reference", name)
+		}
+	}
+}

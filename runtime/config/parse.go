@@ -1,0 +1,133 @@
+// Package config turns pipeline.yaml into a checked, typed value with
+// positions. It touches only bytes: what it needs of the environment and of
+// secret files is handed in.
+//
+// One table describes each section's keys (keys.go, stages.go, reply.go): the
+// same lines decode a file, check it and document it.
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Limits of a configuration. What goes over one is refused.
+const (
+	MaxFile         = 4 << 20   // bytes of a file
+	MaxValues       = 100_000   // values in a file, aliases followed
+	MaxDepth        = 64        // nesting, aliases followed
+	MaxText         = 16 << 20  // bytes of all scalars together, aliases followed and expanded
+	MaxExpanded     = 1 << 20   // bytes of one scalar after expansion, and of a secret file
+	MaxPluginConfig = 1 << 20   // bytes of JSON of one plugin's config in one app
+	MaxConfigs      = 256 << 20 // bytes of JSON of all of them
+	MaxProblems     = 100       // problems that are listed; a last one counts the rest
+)
+
+// Options is what Parse may use beside the bytes.
+type Options struct {
+	// Getenv finds what ${NAME} stands for; nil: nothing is set.
+	Getenv func(name string) (value string, set bool)
+	// ReadFile reads what ${file:PATH} stands for; PATH is absolute or
+	// relative to the working directory. nil: secret files are refused.
+	ReadFile func(path string) ([]byte, error)
+	// NoEnv reads neither: ${NAME:-default} is its default, any other one is
+	// accepted and leaves the value open, its zero value in Config, unchecked.
+	NoEnv bool
+}
+
+// Parse reads a pipeline.yaml. file is its path, for positions and as the place
+// that relative paths start from.
+//
+// Problems holds all that is wrong and all warnings, sorted by place, at most
+// MaxProblems of them and one more that counts the rest. Config is nil where
+// Problems.Err is not nil.
+func Parse(file string, src []byte, opt Options) (*Config, Problems) {
+	d := &decoder{file: file, dir: filepath.Dir(file), expand: newExpander(file, opt), hidden: map[*Stage]bool{}}
+	var cfg *Config
+	if root := d.readYAML(src); root != nil {
+		cfg = d.build(root)
+	}
+	problems := d.finish()
+	if problems.Err() != nil {
+		return nil, problems
+	}
+	return cfg, problems
+}
+
+// decoder collects what is found on the way through one file.
+type decoder struct {
+	file     string
+	dir      string
+	path     []string // the keys down to the value that is being read
+	expand   *expander
+	problems []Problem
+	plugins  []pluginRef     // references that are resolved once all plugins are known
+	unnamed  []*Stage        // stages that get the name of their plugin
+	hidden   map[*Stage]bool // stages whose name is an expanded value
+	jsonSize int             // bytes of the plugin configs made so far
+}
+
+// pluginRef is a plugin's name where one is used.
+type pluginRef struct {
+	node *node
+	path string
+	set  func(*Plugin)
+}
+
+func (d *decoder) where() string { return strings.Join(d.path, ".") }
+
+func (d *decoder) push(name string) { d.path = append(d.path, show(name)) }
+
+func (d *decoder) pop() { d.path = d.path[:len(d.path)-1] }
+
+// add notes a problem of the value that is being read.
+func (d *decoder) add(pos Pos, text, advice string) {
+	if w := d.where(); w != "" {
+		text = w + ": " + text
+	}
+	d.addAt(pos, text, advice)
+}
+
+// addAt notes a problem whose text says by itself what it is about.
+func (d *decoder) addAt(pos Pos, text, advice string) {
+	d.problems = append(d.problems, Problem{Pos: pos, Text: text, Advice: advice})
+}
+
+// warn notes something that is not wrong in itself.
+func (d *decoder) warn(pos Pos, text, advice string) {
+	d.problems = append(d.problems, Problem{Pos: pos, Warning: true, Text: text, Advice: advice})
+}
+
+// finish returns the problems sorted by place, each once, and bounded.
+func (d *decoder) finish() Problems {
+	slices.SortStableFunc(d.problems, func(a, b Problem) int {
+		return cmp.Or(cmp.Compare(a.Pos.Line, b.Pos.Line), cmp.Compare(a.Pos.Col, b.Pos.Col))
+	})
+	seen := make(map[Problem]bool, len(d.problems))
+	all := slices.DeleteFunc(d.problems, func(p Problem) bool {
+		double := seen[p]
+		seen[p] = true
+		return double
+	})
+	if len(all) <= MaxProblems {
+		return all
+	}
+	shown, rest := all[:MaxProblems:MaxProblems], all[MaxProblems:]
+	return append(shown, Problem{
+		Pos:     Pos{File: d.file},
+		Warning: Problems(rest).Err() == nil,
+		Text:    fmt.Sprintf("and %d more", len(rest)),
+	})
+}
+
+// relative returns path as seen from the working directory; in the file it is
+// written as seen from the file's folder.
+func (d *decoder) relative(path string) string {
+	if filepath.IsAbs(path) {
+		return filepath.Clean(path)
+	}
+	return filepath.Join(d.dir, path)
+}
