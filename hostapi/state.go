@@ -47,6 +47,6 @@ type StateRequest struct {
 type StateResponse struct {
 	Value  []byte // get: the value; CONFLICT: the value that was there
 	Number int64  // add: the counter after it
-	Found  bool   // delete: there was a value; CONFLICT: Value is one
+	Found  bool   // get, delete: there was a value; CONFLICT: Value is one
 	Error  string // INVALID: what is wrong
 }

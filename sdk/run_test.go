@@ -3,8 +3,10 @@ package sdk
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/weft-dev/weft/hostapi"
@@ -30,7 +32,7 @@ func (h *fakeHost) Config() ([]byte, bool) {
 
 func (h *fakeHost) Reply(r *Reply) Status              { h.reply = r; return h.status }
 func (h *fakeHost) Annotate(name, value string) Status { return h.status }
-func (h *fakeHost) call(configID uint64) *Call { return NewCall(h, &Event{ConfigID: configID}) }
+func (h *fakeHost) call(configID uint64) *Call         { return NewCall(h, &Event{ConfigID: configID}) }
 
 func answer(o Outcome, err error) func(*Call) (Outcome, error) {
 	return func(*Call) (Outcome, error) { return o, err }
@@ -214,6 +216,17 @@ func TestConfigsAreBounded(t *testing.T) {
 	c.put(configKey{id: 1 << 40}, 0, maxConfigJSON+1)
 	if _, ok := c.get(configKey{id: 1 << 40}); ok {
 		t.Error("a config over the bound was kept")
+	}
+}
+
+func TestMilliseconds(t *testing.T) {
+	for d, want := range map[time.Duration]int64{
+		0: 0, 1: 1, time.Millisecond: 1, time.Millisecond + 1: 2, time.Second: 1000, -1: -1, -time.Second: -1000,
+		math.MaxInt64: math.MaxInt64/1_000_000 + 1,
+	} {
+		if got := milliseconds(d); got != want {
+			t.Errorf("%v: %d, want %d", d, got, want)
+		}
 	}
 }
 

@@ -35,7 +35,8 @@ type StateOptions struct {
 	TTL time.Duration
 	// Once, at most 64 bytes, names a Set, Add or Delete that is applied at most
 	// once for this event: when the host runs the event again, after a crash or
-	// an error, the call gets the first response. CompareAndSet doesn't look at it.
+	// an error, the call gets the first response. CompareAndSet with it is INVALID:
+	// run again, it sees for itself what is there.
 	Once string
 }
 
@@ -54,10 +55,9 @@ func (s *State) Set(key string, value []byte, o StateOptions) error {
 	return err
 }
 
-// Delete removes key, and reports whether there was a value. Of o it looks at
-// Once alone.
+// Delete removes key, and reports whether there was a value. The TTL of o says
+// nothing.
 func (s *State) Delete(key string, o StateOptions) (found bool, err error) {
-	o.TTL = 0
 	resp, status, err := s.do("delete", o, hostapi.StateRequest{Op: hostapi.StateDelete, Key: key})
 	return err == nil && status == hostapi.OK && resp.Found, err
 }
@@ -75,7 +75,6 @@ func (s *State) Add(key string, delta int64, o StateOptions) (int64, error) {
 // nothing. Where it is not, ok is false and current is what is there, nil for
 // nothing.
 func (s *State) CompareAndSet(key string, expect, value []byte, o StateOptions) (ok bool, current []byte, err error) {
-	o.Once = ""
 	resp, status, err := s.do("compare-and-set", o, hostapi.StateRequest{
 		Op: hostapi.StateCompareAndSet, Key: key, Value: value, Expect: expect, ExpectAbsent: expect == nil,
 	})
@@ -95,7 +94,7 @@ func (s *State) CompareAndSet(key string, expect, value []byte, o StateOptions) 
 // compare-and-set are answers; every other one is an error.
 func (s *State) do(name string, o StateOptions, req hostapi.StateRequest) (resp hostapi.StateResponse, status Status, err error) {
 	req.Scope = s.scope
-	req.TTLMS = int64((o.TTL + time.Millisecond - 1) / time.Millisecond)
+	req.TTLMS = milliseconds(o.TTL)
 	req.Once = o.Once
 	status = hostState(s.call.host, &req, &resp)
 	switch {
@@ -105,6 +104,19 @@ func (s *State) do(name string, o StateOptions, req hostapi.StateRequest) (resp 
 		err = statusError("state "+name, status, resp.Error)
 	}
 	return resp, status, err
+}
+
+// milliseconds rounds d away from zero, so that neither a short time nor a
+// negative one becomes 'for ever'.
+func milliseconds(d time.Duration) int64 {
+	ms := d.Milliseconds()
+	switch rest := d % time.Millisecond; {
+	case rest > 0:
+		ms++
+	case rest < 0:
+		ms--
+	}
+	return ms
 }
 
 // present returns b, and an empty slice that is not nil for nil.

@@ -53,11 +53,12 @@ func (c *call) Annotate(name, value string) sdk.Status {
 	switch {
 	case c.check:
 		return hostapi.Denied
-	case name == "" || !utf8.ValidString(name) || !utf8.ValidString(value):
-		return hostapi.Invalid
-	case len(name) > hostapi.MaxAnnotationName || len(value) > hostapi.MaxAnnotationValue,
-		len(c.event.Attrs)+len(c.annotations) >= hostapi.MaxAnnotations:
+	case len(name) > hostapi.MaxAnnotationName, len(value) > hostapi.MaxAnnotationValue:
 		return hostapi.TooLarge
+	case name == "", !utf8.ValidString(name), !utf8.ValidString(value):
+		return hostapi.Invalid
+	case len(c.event.Attrs)+len(c.annotations) >= hostapi.MaxAnnotations:
+		return hostapi.Limited
 	}
 	c.annotations = append(c.annotations, sdk.Field{Name: name, Value: value})
 	return hostapi.OK

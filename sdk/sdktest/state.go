@@ -27,10 +27,10 @@ type entry struct {
 
 type onceKey struct{ event, name string }
 
+// response is what a once name got at first, with OK.
 type response struct {
-	status sdk.Status
-	resp   hostapi.StateResponse
-	until  time.Time
+	resp  hostapi.StateResponse
+	until time.Time
 }
 
 func newMemory(now func() time.Time) memory {
@@ -54,14 +54,13 @@ func (m *memory) run(ev *sdk.Event, req *hostapi.StateRequest, resp *hostapi.Sta
 		return status
 	}
 	once := onceKey{ev.ID, req.Once}
-	named := req.Once != "" && req.Op != hostapi.StateGet && req.Op != hostapi.StateCompareAndSet
-	if r, ok := m.first[once]; ok && named && m.now().Before(r.until) {
+	if r, ok := m.first[once]; ok && req.Once != "" && m.now().Before(r.until) {
 		*resp = r.resp
-		return r.status
+		return hostapi.OK
 	}
 	status = m.apply(key, req, resp)
-	if named && status != hostapi.Invalid && status != hostapi.TooLarge {
-		m.first[once] = response{status, *resp, m.now().Add(keepOnce)}
+	if req.Once != "" && status == hostapi.OK {
+		m.first[once] = response{*resp, m.now().Add(keepOnce)}
 	}
 	return status
 }
@@ -69,7 +68,13 @@ func (m *memory) run(ev *sdk.Event, req *hostapi.StateRequest, resp *hostapi.Sta
 // fullKey returns the key as State of Harness shows it, or what is wrong with
 // the request.
 func fullKey(ev *sdk.Event, req *hostapi.StateRequest, resp *hostapi.StateResponse) (string, sdk.Status) {
+	noOnce := req.Op == hostapi.StateGet || req.Op == hostapi.StateCompareAndSet
 	switch {
+	case len(req.Key) > hostapi.MaxStateKey, len(req.Value) > hostapi.MaxStateValue,
+		len(req.Expect) > hostapi.MaxStateValue, len(req.Once) > hostapi.MaxStateOnce:
+		return "", hostapi.TooLarge
+	case req.Once != "" && noOnce:
+		resp.Error = "once goes with set, delete and add only"
 	case req.Key == "":
 		resp.Error = "the key is empty"
 	case req.TTLMS < 0:
@@ -78,9 +83,6 @@ func fullKey(ev *sdk.Event, req *hostapi.StateRequest, resp *hostapi.StateRespon
 		resp.Error = "the event has no user"
 	case req.Scope != hostapi.ScopeUser && req.Scope != hostapi.ScopeApp:
 		resp.Error = "there is no such scope"
-	case len(req.Key) > hostapi.MaxStateKey, len(req.Value) > hostapi.MaxStateValue,
-		len(req.Expect) > hostapi.MaxStateValue, len(req.Once) > hostapi.MaxStateOnce:
-		return "", hostapi.TooLarge
 	case req.Scope == hostapi.ScopeUser:
 		return "user:" + ev.User + ":" + req.Key, hostapi.OK
 	default:
@@ -96,7 +98,7 @@ func (m *memory) apply(key string, req *hostapi.StateRequest, resp *hostapi.Stat
 		if !found {
 			return hostapi.NotFound
 		}
-		resp.Value = bytes.Clone(old)
+		resp.Value, resp.Found = bytes.Clone(old), true
 	case hostapi.StateSet:
 		m.set(key, req)
 	case hostapi.StateDelete:
