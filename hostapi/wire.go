@@ -68,8 +68,9 @@ const (
 // It is a loop over a cursor, without interfaces and with few calls, because
 // calls are what costs most in a Go guest.
 type reader struct {
-	s    string // what is still to be read
-	num  int    // 0 where the number could not be read
+	s    string
+	pos  int // s[pos:] is still to be read
+	num  int // 0 where the number could not be read
 	wire int
 	n    uint64
 	v    string
@@ -79,14 +80,11 @@ type reader struct {
 // next reads the next field; false at the end of the message and after an
 // error.
 func (r *reader) next() bool {
-	if len(r.s) == 0 || r.err != nil {
+	if r.pos >= len(r.s) || r.err != nil {
 		return false
 	}
 	r.num = 0
 	tag := r.varint()
-	if r.err != nil {
-		return false
-	}
 	if tag>>3 == 0 || tag>>3 > maxFieldNumber {
 		return r.refuse(errNumber)
 	}
@@ -97,11 +95,12 @@ func (r *reader) next() bool {
 		return r.err == nil
 	case wireLen:
 		size := r.varint()
-		if size > uint64(len(r.s)) {
+		if r.err != nil || size > uint64(len(r.s)-r.pos) {
 			return r.refuse(errTruncated)
 		}
-		r.v, r.s = r.s[:size], r.s[size:]
-		return r.err == nil
+		r.v = r.s[r.pos : r.pos+int(size)]
+		r.pos += int(size)
+		return true
 	case wireI64:
 		return r.skip(8)
 	case wireI32:
@@ -122,35 +121,38 @@ func (r *reader) refuse(err error) bool {
 }
 
 func (r *reader) skip(n int) bool {
-	if len(r.s) < n {
+	if len(r.s)-r.pos < n {
 		return r.refuse(errTruncated)
 	}
-	r.s = r.s[n:]
+	r.pos += n
 	return true
 }
 
 // varint reads a base-128 number; it need not be the shortest form. It is 0
-// after an error.
+// after an error. Nearly all are of one or two bytes.
 func (r *reader) varint() uint64 {
-	if len(r.s) > 0 && r.s[0] < 0x80 {
-		v := uint64(r.s[0])
-		r.s = r.s[1:]
-		return v
+	s := r.s[r.pos:]
+	if len(s) > 0 && s[0] < 0x80 {
+		r.pos++
+		return uint64(s[0])
+	}
+	if len(s) > 1 && s[1] < 0x80 {
+		r.pos += 2
+		return uint64(s[0]&0x7f) | uint64(s[1])<<7
 	}
 	return r.longVarint()
 }
 
 func (r *reader) longVarint() uint64 {
 	var v uint64
-	for i := 0; i < len(r.s) && i < 10; i++ {
-		c := r.s[i]
+	for i, c := range []byte(r.s[r.pos:]) {
 		if i == 9 && c > 1 {
 			r.refuse(errVarint)
 			return 0
 		}
 		v |= uint64(c&0x7f) << (7 * i)
 		if c < 0x80 {
-			r.s = r.s[i+1:]
+			r.pos += i + 1
 			return v
 		}
 	}
