@@ -173,7 +173,7 @@ func (s *Store) prepare(ctx context.Context, path string) error {
 	}
 	s.durable.reach(id)
 	if err := s.loadQueues(ctx); err != nil {
-		return fmt.Errorf("read the queues: %w", err)
+		return fmt.Errorf("read the queues: %w; put a copy in its place, or move it away", err)
 	}
 	return nil
 }

@@ -34,6 +34,7 @@ func Run(t *testing.T, open Open) {
 	t.Run("Life", func(t *testing.T) { life(t, open) })
 	t.Run("Hammer", func(t *testing.T) { hammer(t, open) })
 	t.Run("Model", func(t *testing.T) { model(t, open) })
+	t.Run("QueueModel", func(t *testing.T) { queueModel(t, open) })
 }
 
 // Clock is a clock that goes when it is told to.
