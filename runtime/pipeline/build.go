@@ -1,0 +1,159 @@
+package pipeline
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/weft-dev/weft/hostapi"
+	"github.com/weft-dev/weft/runtime/config"
+)
+
+// Set is a configuration made ready to walk: every pipeline with its
+// conditions compiled, by app. It does not change after Build.
+type Set struct {
+	apps map[string]*app // by name
+}
+
+type app struct {
+	name   string
+	typ    config.AppType
+	labels map[string]string
+	pipe   *pipe
+}
+
+// pipe is one pipeline.
+type pipe struct {
+	name         string
+	answerWithin time.Duration
+	deadline     time.Duration
+	dedupe       time.Duration // 0: off
+	orderUser    bool
+	stages       []*stage
+	always       []*stage
+	paths        map[string][]int // of the stages by name: index, then branch and index in it for each switch on the way
+}
+
+// stage is one step. Exactly one of plugin, reply and branches is set.
+type stage struct {
+	name     string
+	when     *condition // nil: always
+	plugin   Plugin
+	reply    *hostapi.Reply
+	branches []branch
+	onError  policy
+}
+
+type branch struct {
+	when   *condition // nil: the rest
+	stages []*stage
+}
+
+// policy is an on_error.
+type policy struct {
+	kind   config.OnErrorKind
+	reply  *hostapi.Reply // GiveReply
+	plugin Plugin         // Instead
+}
+
+// BuildOption changes what Build looks at.
+type BuildOption func(*builder)
+
+// KnownWords makes Build warn where type or event is compared with a word for
+// which known is false: one that WeChat does not send. known folds letter case.
+func KnownWords(known func(word string) bool) BuildOption {
+	return func(b *builder) { b.known = known }
+}
+
+// Build compiles the pipelines of cfg, with the plugins by their names in
+// cfg.Plugins. It reports every problem that it finds; the Set is nil where one
+// of them is more than a warning.
+func Build(cfg *config.Config, plugins map[string]Plugin, options ...BuildOption) (*Set, config.Problems) {
+	b := &builder{plugins: plugins}
+	for _, o := range options {
+		o(b)
+	}
+	pipes := make(map[*config.Pipeline]*pipe, len(cfg.Pipelines))
+	for _, p := range cfg.Pipelines {
+		pipes[p] = b.pipe(p)
+	}
+	set := &Set{apps: make(map[string]*app, len(cfg.Apps))}
+	for _, a := range cfg.Apps {
+		set.apps[a.Name] = &app{name: a.Name, typ: a.Type, labels: a.Labels, pipe: pipes[a.Pipeline]}
+	}
+	if b.problems.Err() != nil {
+		return nil, b.problems
+	}
+	return set, b.problems
+}
+
+type builder struct {
+	plugins  map[string]Plugin
+	known    func(string) bool
+	problems config.Problems
+}
+
+func (b *builder) pipe(c *config.Pipeline) *pipe {
+	p := &pipe{
+		name: c.Name, answerWithin: c.AnswerWithin, deadline: c.Deadline, dedupe: c.Dedupe, orderUser: c.OrderUser,
+		paths: make(map[string][]int),
+	}
+	inherited := b.policy(&c.OnError, c.Pos)
+	p.stages = b.stages(c.Stages, inherited)
+	p.always = b.stages(c.Always, inherited)
+	p.index(nil, p.stages)
+	return p
+}
+
+// index notes where each stage is, for runs that start in the middle.
+func (p *pipe) index(at []int, stages []*stage) {
+	for i, st := range stages {
+		path := append(at[:len(at):len(at)], i)
+		p.paths[st.name] = path
+		for j, br := range st.branches {
+			p.index(append(path[:len(path):len(path)], j), br.stages)
+		}
+	}
+}
+
+func (b *builder) stages(cs []*config.Stage, inherited policy) []*stage {
+	out := make([]*stage, len(cs))
+	for i, c := range cs {
+		st := &stage{name: c.Name, reply: fixedReply(c.Reply), onError: inherited, when: b.condition(c.When, c.WhenPos)}
+		if c.Plugin != nil {
+			st.plugin = b.plugin(c.Plugin.Name, c.Pos)
+		}
+		if c.OnError != nil {
+			st.onError = b.policy(c.OnError, c.Pos)
+		}
+		for _, cb := range c.Switch {
+			st.branches = append(st.branches, branch{when: b.condition(cb.When, cb.WhenPos), stages: b.stages(cb.Stages, inherited)})
+		}
+		out[i] = st
+	}
+	return out
+}
+
+func (b *builder) policy(c *config.OnError, pos config.Pos) policy {
+	p := policy{kind: c.Kind, reply: fixedReply(c.Reply)}
+	if c.Plugin != nil {
+		p.plugin = b.plugin(c.Plugin.Name, pos)
+	}
+	return p
+}
+
+func (b *builder) plugin(name string, pos config.Pos) Plugin {
+	p, ok := b.plugins[name]
+	if !ok {
+		b.problems = append(b.problems, config.Problem{Pos: pos, Text: fmt.Sprintf("plugin %s is not loaded", name)})
+	}
+	return p
+}
+
+func (b *builder) condition(src string, pos config.Pos) *condition {
+	if src == "" {
+		return nil
+	}
+	c, problems := compile(src, pos, b.known)
+	b.problems = append(b.problems, problems...)
+	return c
+}

@@ -1,0 +1,169 @@
+// Package pipeline takes decoded events through the stages of their app's
+// pipeline: one record an event, so that its deliveries get one answer;
+// conditions, error policies and the event's own times; and a durable run for
+// what was acknowledged before it was done. It knows events, and neither WeChat
+// nor WebAssembly.
+//
+// An event's way: Deliver (deliver.go) finds or starts its run and waits for
+// the answer; the run (run.go) takes the user's turn, walks the stages (walk.go)
+// and settles what came of them (settle.go). The durable queue has a keeper for
+// each entry that is being run (keeper.go) and a dispatcher (worker.go).
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/weft-dev/weft/runtime/store"
+	"github.com/weft-dev/weft/runtime/telemetry"
+)
+
+// ErrStarted is returned by a second Start.
+var ErrStarted = errors.New("pipeline: already started")
+
+// errStopping is why contexts of runs end when the engine does.
+var errStopping = errors.New("the host stops")
+
+// Options are what an Engine works with.
+type Options struct {
+	Store   store.Store // stays open until after Close
+	Metrics *telemetry.Metrics
+	Logger  *slog.Logger // nil: nothing is logged
+	Host    string       // names this host among those that share the store
+}
+
+// Engine runs events. Records, the users' turns and the durable queue are its
+// own; the Set is what it walks. All methods may be called by many goroutines
+// at once.
+type Engine struct {
+	store   store.Store
+	metrics *telemetry.Metrics
+	log     *slog.Logger
+	ledger  ledger
+	locks   userLocks
+	set     atomic.Pointer[Set] // nil before Start
+
+	keyPrefix string // of entries whose event has no record: unique to this host and start
+	keySeq    atomic.Uint64
+
+	started    atomic.Bool
+	base       context.Context // of the store's calls, until Close
+	cancel     context.CancelFunc
+	runs       context.Context // parent of every run's
+	stopRuns   context.CancelCauseFunc
+	claims     context.Context // of the dispatcher
+	stopClaims context.CancelFunc
+	wake       chan struct{}  // of capacity 1: the queue has changed
+	slots      chan struct{}  // maxClaims: entries of the queue in hand
+	running    chan struct{}  // maxRunning: durable runs
+	wg         sync.WaitGroup // keepers, the dispatcher and what it takes up; the ledger waits for runs
+}
+
+// NewEngine makes an engine that answers Again until Start.
+func NewEngine(opt Options) (*Engine, error) {
+	if opt.Store == nil || opt.Metrics == nil {
+		return nil, errors.New("pipeline: an engine needs a store and metrics")
+	}
+	if opt.Logger == nil {
+		opt.Logger = slog.New(slog.DiscardHandler)
+	}
+	host := opt.Host[:min(len(opt.Host), 64)]
+	e := &Engine{
+		store: opt.Store, metrics: opt.Metrics, log: opt.Logger, wake: make(chan struct{}, 1),
+		slots: make(chan struct{}, maxClaims), running: make(chan struct{}, maxRunning),
+		keyPrefix: host + "." + strconv.FormatInt(time.Now().UnixNano(), 36) + ".",
+	}
+	e.ledger.evicted = opt.Metrics.RecordEvicted
+	return e, nil
+}
+
+// Start makes a late record of every entry of the durable queue, so that a
+// repeat of its event runs nothing, then accepts deliveries and begins with the
+// durable runs. ctx bounds the reading only; its values stay with the runs.
+func (e *Engine) Start(ctx context.Context, set *Set) error {
+	if !e.started.CompareAndSwap(false, true) {
+		return ErrStarted
+	}
+	if err := e.recall(ctx); err != nil {
+		return fmt.Errorf("reading the durable queue: %w", err)
+	}
+	e.base, e.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	e.runs, e.stopRuns = context.WithCancelCause(e.base)
+	e.claims, e.stopClaims = context.WithCancel(e.base)
+	e.set.Store(set)
+	e.wg.Go(e.dispatch)
+	return nil
+}
+
+// recall makes the records of what the queue holds. An entry that can't be read
+// is left for the dispatcher to bury.
+func (e *Engine) recall(ctx context.Context) error {
+	now := time.Now()
+	return e.store.List(ctx, queueName, func(info store.Info) bool {
+		var en entry
+		if en.decode(info.Value) == nil && en.event.ID == info.Key && en.known.After(now) {
+			e.ledger.recall(en.event.ID, en.known)
+		}
+		return ctx.Err() == nil
+	})
+}
+
+// Drain waits for the events in flight, deliveries that arrive meanwhile
+// included; from then on Deliver answers Again. Durable runs are not begun any
+// more. When ctx ends first, the events that remain are left to the durable
+// queue: what is not in it yet is appended, their deliveries are answered, their
+// contexts end, and Drain returns the context's error when their runs have
+// returned.
+func (e *Engine) Drain(ctx context.Context) error {
+	if e.set.Load() == nil {
+		return nil
+	}
+	e.stopClaims()
+	empty := e.ledger.drain()
+	select {
+	case <-empty:
+		return nil
+	case <-ctx.Done():
+	}
+	e.ledger.close()
+	e.handOver()
+	e.stopRuns(errStopping)
+	<-empty
+	return context.Cause(ctx)
+}
+
+// handOver makes durable what is in flight and not answered, and answers it.
+func (e *Engine) handOver() {
+	var wg sync.WaitGroup
+	for _, r := range e.ledger.undecided() {
+		wg.Go(func() {
+			if k := e.entrust(r); k != nil {
+				<-k.saved
+				e.ledger.goLate(r, k)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// Close ends what Drain has left and waits for every goroutine of the engine.
+// It may be called twice, and without Drain: then events in flight that are not
+// durable get Again.
+func (e *Engine) Close() error {
+	e.ledger.close()
+	if e.set.Load() == nil {
+		return nil
+	}
+	e.stopClaims()
+	e.stopRuns(errStopping)
+	<-e.ledger.drain()
+	e.wg.Wait()
+	e.cancel()
+	return nil
+}

@@ -1,0 +1,250 @@
+package pipeline
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/weft-dev/weft/runtime/store"
+)
+
+// memStore is a store.Queue in memory. What it holds survives its engines.
+type memStore struct {
+	store.Store // nil: the engine uses the queue only
+
+	mu      sync.Mutex
+	entries []*memEntry
+	token   uint64
+
+	appendErr  error         // of every Append
+	appendTime time.Duration // before an Append takes effect
+	appends    int
+}
+
+type memEntry struct {
+	store.Info
+	token uint64 // of the claim; 0: none
+}
+
+func (s *memStore) find(key string) *memEntry {
+	i := slices.IndexFunc(s.entries, func(e *memEntry) bool { return e.Key == key })
+	if i < 0 {
+		return nil
+	}
+	return s.entries[i]
+}
+
+func (s *memStore) claim(e *memEntry, hold time.Duration) store.Claim {
+	s.token++
+	e.token, e.Ready = s.token, time.Now().Add(hold)
+	return store.Claim{Key: e.Key, Value: slices.Clone(e.Value), Tries: e.Tries, Appended: e.Appended, Token: e.token}
+}
+
+func (s *memStore) Append(ctx context.Context, _ string, hold time.Duration, entries ...store.Entry) ([]store.Claim, error) {
+	s.mu.Lock()
+	err, wait := s.appendErr, s.appendTime
+	s.appends++
+	s.mu.Unlock()
+	if wait > 0 {
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var claims []store.Claim
+	for _, en := range entries {
+		c := store.Claim{}
+		if s.find(en.Key) == nil {
+			e := &memEntry{Info: store.Info{Key: en.Key, Value: slices.Clone(en.Value), Appended: time.Now(), Ready: time.Now().Add(en.Delay)}}
+			s.entries = append(s.entries, e)
+			if hold > 0 {
+				c = s.claim(e, hold)
+			}
+		}
+		claims = append(claims, c)
+	}
+	if hold == 0 {
+		claims = nil
+	}
+	return claims, nil
+}
+
+func (s *memStore) Claim(ctx context.Context, _ string, n int, hold time.Duration) ([]store.Claim, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var claims []store.Claim
+	for _, e := range s.entries {
+		if len(claims) < n && !e.Dead && !e.Ready.After(time.Now()) {
+			claims = append(claims, s.claim(e, hold))
+		}
+	}
+	return claims, nil
+}
+
+// held runs f on the entry of a claim that was not lost.
+func (s *memStore) held(ctx context.Context, c store.Claim, f func(*memEntry)) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.find(c.Key)
+	if e == nil || e.token != c.Token || c.Token == 0 {
+		return store.ErrNotFound
+	}
+	f(e)
+	return nil
+}
+
+func (s *memStore) Extend(ctx context.Context, _ string, c store.Claim, hold time.Duration) error {
+	return s.held(ctx, c, func(e *memEntry) { e.Ready = time.Now().Add(hold) })
+}
+
+func (s *memStore) Ack(ctx context.Context, _ string, c store.Claim) error {
+	return s.held(ctx, c, func(e *memEntry) {
+		s.entries = slices.DeleteFunc(s.entries, func(o *memEntry) bool { return o == e })
+	})
+}
+
+func (s *memStore) Release(ctx context.Context, _ string, c store.Claim, delay time.Duration) error {
+	return s.held(ctx, c, func(e *memEntry) {
+		e.Value, e.Tries, e.token, e.Ready = slices.Clone(c.Value), c.Tries, 0, time.Now().Add(delay)
+	})
+}
+
+func (s *memStore) Bury(ctx context.Context, _ string, c store.Claim, reason string) error {
+	return s.held(ctx, c, func(e *memEntry) { e.Dead, e.Reason, e.token = true, reason, 0 })
+}
+
+func (s *memStore) Next(ctx context.Context, _ string) (time.Time, error) {
+	if err := ctx.Err(); err != nil {
+		return time.Time{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var next time.Time
+	for _, e := range s.entries {
+		if !e.Dead && (next.IsZero() || e.Ready.Before(next)) {
+			next = e.Ready
+		}
+	}
+	return next, nil
+}
+
+func (s *memStore) List(_ context.Context, _ string, f func(store.Info) bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.entries {
+		if !f(e.Info) {
+			return nil
+		}
+	}
+	return nil
+}
+
+func (s *memStore) Retry(_ context.Context, _, key string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.find(key)
+	if e == nil || !e.Dead {
+		return store.ErrNotFound
+	}
+	e.Dead, e.Tries, e.Ready = false, 0, time.Now()
+	return nil
+}
+
+func (s *memStore) failAppends(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.appendErr = err
+}
+
+func (s *memStore) list() []store.Info {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []store.Info
+	for _, e := range s.entries {
+		out = append(out, e.Info)
+	}
+	return out
+}
+
+// mortal is the store as a process sees it that can be killed: from then on no
+// call of its does anything.
+type mortal struct {
+	*memStore
+	dead chan struct{}
+}
+
+func (m mortal) alive() error {
+	select {
+	case <-m.dead:
+		return store.ErrUnavailable
+	default:
+		return nil
+	}
+}
+
+func (m mortal) Append(ctx context.Context, q string, hold time.Duration, es ...store.Entry) ([]store.Claim, error) {
+	if err := m.alive(); err != nil {
+		return nil, err
+	}
+	return m.memStore.Append(ctx, q, hold, es...)
+}
+
+func (m mortal) Claim(ctx context.Context, q string, n int, hold time.Duration) ([]store.Claim, error) {
+	if err := m.alive(); err != nil {
+		return nil, err
+	}
+	return m.memStore.Claim(ctx, q, n, hold)
+}
+
+func (m mortal) Extend(ctx context.Context, q string, c store.Claim, hold time.Duration) error {
+	if err := m.alive(); err != nil {
+		return err
+	}
+	return m.memStore.Extend(ctx, q, c, hold)
+}
+
+func (m mortal) Ack(ctx context.Context, q string, c store.Claim) error {
+	if err := m.alive(); err != nil {
+		return err
+	}
+	return m.memStore.Ack(ctx, q, c)
+}
+
+func (m mortal) Release(ctx context.Context, q string, c store.Claim, delay time.Duration) error {
+	if err := m.alive(); err != nil {
+		return err
+	}
+	return m.memStore.Release(ctx, q, c, delay)
+}
+
+var _ store.Queue = (*memStore)(nil)
+
+func (s *memStore) mustBeEmpty(t *testing.T) {
+	t.Helper()
+	for _, e := range s.list() {
+		t.Errorf("left in the queue: %s, ready %v, dead %v %s", e.Key, e.Ready, e.Dead, e.Reason)
+	}
+}
+
+func (s *memStore) Depth(context.Context, string) (store.Depth, error) { return store.Depth{}, nil }
+
+func (s *memStore) Drop(context.Context, string, string) error { return store.ErrNotFound }
+
+type (
+	storeEntry = store.Entry
+	storeClaim = store.Claim
+)

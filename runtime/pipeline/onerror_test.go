@@ -1,0 +1,304 @@
+package pipeline
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/weft-dev/weft/hostapi"
+	"github.com/weft-dev/weft/runtime/config"
+)
+
+// Each form of on_error: what the user gets, what is counted, what is logged.
+// Before the stage that fails an earlier one has set a reply, after it a later
+// one annotates.
+func TestOnError(t *testing.T) {
+	text := func(s string) *config.Reply { return &config.Reply{Text: &config.Text{Content: s}} }
+	for name, tc := range map[string]struct {
+		onError config.OnError
+		plugin  Plugin // fails; nil: failing("trap")
+		other   *fake  // of the form plugin
+
+		kind    AnswerKind
+		text    string
+		outcome string
+		at      time.Duration
+		after   int32 // runs of the stage after the failed one
+		always  int32
+		errors  map[string]int // weft_stage_errors_total by reason
+		queue   int            // entries right after the answer
+	}{
+		"skip": {
+			onError: config.OnError{Kind: config.Skip},
+			kind:    Replied, text: "early", outcome: "replied", after: 1, always: 1, errors: map[string]int{"trap": 1},
+		},
+		"stop": {
+			onError: config.OnError{Kind: config.Stop},
+			kind:    Success, outcome: "stopped", always: 1, errors: map[string]int{"trap": 1},
+		},
+		"reply": {
+			onError: config.OnError{Kind: config.GiveReply, Reply: text("busy, try later")},
+			kind:    Replied, text: "busy, try later", outcome: "replied", always: 1, errors: map[string]int{"trap": 1},
+		},
+		"plugin goes on": {
+			onError: config.OnError{Kind: config.Instead}, other: &fake{},
+			kind: Replied, text: "early", outcome: "replied", after: 1, always: 1, errors: map[string]int{"trap": 1},
+		},
+		"plugin replies": {
+			onError: config.OnError{Kind: config.Instead},
+			other: &fake{handle: func(context.Context, *Call) (Result, error) {
+				return Result{Outcome: hostapi.Done, Reply: textReply("other"), ReplySet: true}, nil
+			}},
+			kind: Replied, text: "other", outcome: "replied", always: 1, errors: map[string]int{"trap": 1},
+		},
+		"plugin fails too": {
+			onError: config.OnError{Kind: config.Instead}, other: failing("busy"),
+			kind: Success, outcome: "stopped", always: 1, errors: map[string]int{"trap": 1, "busy": 1},
+		},
+		"plugin does not want it": {
+			onError: config.OnError{Kind: config.Instead}, other: &fake{wants: func(string, string) bool { return false }},
+			kind: Replied, text: "early", outcome: "replied", after: 1, always: 1, errors: map[string]int{"trap": 1},
+		},
+		"queue": {
+			onError: config.OnError{Kind: config.Queue},
+			kind:    Success, outcome: "queued", always: 1, errors: map[string]int{"trap": 1}, queue: 1,
+		},
+		"again": {
+			onError: config.OnError{Kind: config.Again},
+			kind:    Again, outcome: "again", at: 4500 * ms, errors: map[string]int{"trap": 1},
+		},
+		"reason of its own": {
+			onError: config.OnError{Kind: config.Skip}, plugin: failing("user oABC"),
+			kind: Replied, text: "early", outcome: "replied", after: 1, always: 1, errors: map[string]int{"error": 1},
+		},
+		"bad outcome": {
+			onError: config.OnError{Kind: config.Skip},
+			plugin: &fake{handle: func(context.Context, *Call) (Result, error) {
+				return Result{Outcome: 7, Reply: textReply("no"), ReplySet: true}, nil
+			}},
+			kind: Replied, text: "early", outcome: "replied", after: 1, always: 1, errors: map[string]int{"error": 1},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *world) {
+				after, always := &fake{}, &fake{}
+				w.stage("first", takes(0, "early"))
+				p := tc.plugin
+				if p == nil {
+					p = failing("trap")
+				}
+				st := w.stage("broken", p)
+				st.OnError = &tc.onError
+				if tc.other != nil {
+					w.plugins["other"] = tc.other
+					tc.onError.Plugin = &config.Plugin{Name: "other"}
+				}
+				w.stage("after", after)
+				w.always("count", always)
+				w.up()
+				defer w.down()
+				g := <-w.async(t.Context(), 0, "e1")
+				synctest.Wait()
+				if g.answer.Kind != tc.kind || g.at != tc.at || tc.kind == Replied && !isText(g.answer, tc.text) {
+					t.Errorf("answer %+v at %v", g.answer, g.at)
+				}
+				if g.answer.Outcome != tc.outcome || w.outcome(tc.outcome) != 1 {
+					t.Errorf("outcome %s, counted %d", g.answer.Outcome, w.outcome(tc.outcome))
+				}
+				if after.runs.Load() != tc.after || always.runs.Load() != tc.always {
+					t.Errorf("%d runs after it, %d of always", after.runs.Load(), always.runs.Load())
+				}
+				lines := 0
+				for reason, n := range tc.errors {
+					lines += n
+					if got := w.count("weft_stage_errors_total", "main", reason, "broken"); got != n {
+						t.Errorf("%d errors of reason %s", got, reason)
+					}
+				}
+				if got := strings.Count(w.logged(), `msg="stage failed" app=shop pipeline=main stage=broken event_id=e1 reason=`); got != lines {
+					t.Errorf("logged %d times, want %d:\n%s", got, lines, w.logged())
+				}
+				if n := len(w.store.list()); n != tc.queue {
+					t.Errorf("%d entries", n)
+				}
+			})
+		})
+	}
+}
+
+// A stage that ends in an error leaves neither reply nor annotations; the
+// pipeline's on_error holds for stages that say nothing.
+func TestErrorLeavesNothing(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.pipe.OnError = config.OnError{Kind: config.Skip}
+		w.stage("broken", &fake{handle: func(context.Context, *Call) (Result, error) {
+			return Result{Reply: textReply("no"), ReplySet: true, Annotations: []hostapi.Field{{Name: "a", Value: "1"}}}, reasonError("trap")
+		}})
+		var seen []hostapi.Field
+		w.stage("after", &fake{handle: func(_ context.Context, c *Call) (Result, error) {
+			seen = c.Attrs
+			if c.Reply != nil {
+				t.Error("a reply was left")
+			}
+			return Result{}, nil
+		}})
+		w.up()
+		defer w.down()
+		if a := w.deliver("e1"); a.Kind != Success || len(seen) != 0 {
+			t.Errorf("%+v, annotations %v", a, seen)
+		}
+	})
+}
+
+// again: WeChat repeats, each delivery runs from the top with attempt + 1, and
+// the third one, 8 s after the first, is queued.
+func TestAgain(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		var attempts []uint32
+		w.stage("top", &fake{handle: func(_ context.Context, c *Call) (Result, error) {
+			attempts = append(attempts, c.Event.Attempt)
+			return Result{}, nil
+		}})
+		w.stage("broken", failing("upstream")).OnError = &config.OnError{Kind: config.Again}
+		always := &fake{}
+		w.always("count", always)
+		w.up()
+		defer w.down()
+		waiting := w.async(t.Context(), 0, "e1") // waits with the first
+		for i, want := range []got{{Answer{Kind: Again}, 4500 * ms}, {Answer{Kind: Again}, 9000 * ms}, {Answer{Kind: Success, Outcome: "queued"}, 9000 * ms}} {
+			g := <-w.async(t.Context(), time.Since(w.start), "e1")
+			if g.answer.Kind != want.answer.Kind || g.at != want.at || want.answer.Outcome != "" && g.answer.Outcome != want.answer.Outcome {
+				t.Errorf("delivery %d: %+v", i+1, g)
+			}
+		}
+		if g := <-waiting; g.answer.Kind != Again || g.at != 4500*ms {
+			t.Errorf("the one that waited: %+v", g)
+		}
+		synctest.Wait()
+		// The two deliveries at 0 were one run, or two where the second came after the first had failed.
+		if n := len(attempts); attempts[0] != 1 || n < 3 || attempts[n-1] != uint32(n) {
+			t.Errorf("attempts %v", attempts)
+		}
+		if always.runs.Load() != 1 {
+			t.Errorf("always ran %d times", always.runs.Load())
+		}
+		if es := w.store.list(); len(es) != 1 {
+			t.Errorf("%d entries", len(es))
+		}
+	})
+}
+
+// again with a run that is slow: those who wait with it get it, too, and an
+// entry that was being made is taken back.
+func TestAgainWhileWaiting(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		p := &fake{handle: func(ctx context.Context, _ *Call) (Result, error) {
+			time.Sleep(4600 * ms)
+			return Result{}, reasonError("upstream")
+		}}
+		w.stage("slow", p).OnError = &config.OnError{Kind: config.Again}
+		w.store.appendTime = 300 * ms // from 4.5 s to 4.8 s: the run ends in between
+		w.up()
+		defer w.down()
+		first, second := w.async(t.Context(), 0, "e1"), w.async(t.Context(), 2*time.Second, "e1")
+		if g := <-first; g.answer.Kind != Again || g.at != 4600*ms {
+			t.Errorf("first: %+v", g)
+		}
+		if g := <-second; g.answer.Kind != Again || g.at != 6500*ms {
+			t.Errorf("second: %+v", g)
+		}
+		synctest.Wait()
+		w.store.mustBeEmpty(t)
+	})
+}
+
+// Where nobody waits any more, again is queue.
+func TestAgainAfterSuccess(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		p := &fake{}
+		p.handle = func(context.Context, *Call) (Result, error) {
+			if p.runs.Load() > 1 {
+				return Result{}, nil
+			}
+			time.Sleep(6 * time.Second)
+			return Result{}, reasonError("upstream")
+		}
+		w.stage("slow", p).OnError = &config.OnError{Kind: config.Again}
+		w.up()
+		defer w.down()
+		if a := w.deliver("e1"); a.Kind != Success || a.Outcome != "late" {
+			t.Errorf("%+v", a)
+		}
+		w.pass(time.Minute)
+		if p.runs.Load() != 2 {
+			t.Errorf("%d runs", p.runs.Load())
+		}
+		w.store.mustBeEmpty(t)
+	})
+}
+
+// queue whose entry can't be made is no success: the next delivery runs again.
+func TestQueueFails(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		p := failing("upstream")
+		w.stage("broken", p).OnError = &config.OnError{Kind: config.Queue}
+		always := &fake{}
+		w.always("count", always)
+		w.store.failAppends(errStore)
+		w.up()
+		defer w.down()
+		if g := <-w.async(t.Context(), 0, "e1"); g.answer.Kind != Again || g.at != 4500*ms {
+			t.Errorf("%+v", g)
+		}
+		w.store.failAppends(nil)
+		if a := w.deliver("e1"); a.Kind != Success {
+			t.Errorf("%+v", a)
+		}
+		synctest.Wait()
+		if p.runs.Load() != 2 || len(w.store.list()) != 1 || always.runs.Load() != 1 {
+			t.Errorf("%d runs, %d entries, %d of always", p.runs.Load(), len(w.store.list()), always.runs.Load())
+		}
+	})
+}
+
+// A condition that can't be computed is the error of its stage; in a switch, of
+// the stage that holds it.
+func TestWhenErrors(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.pipe.OnError = config.OnError{Kind: config.Skip}
+		w.stage("one", takes(0, "no")).When = `int(content) > 1`
+		w.pipe.Stages = append(w.pipe.Stages, &config.Stage{Name: "ways", Switch: []*config.Branch{
+			{When: `int(content) == 2`, Stages: []*config.Stage{{Name: "r", Reply: &config.Reply{Text: &config.Text{Content: "no"}}}}},
+			{Stages: []*config.Stage{{Name: "r2", Reply: &config.Reply{Text: &config.Text{Content: "no"}}}}},
+		}})
+		w.up()
+		defer w.down()
+		if a := w.deliver("e1"); a.Kind != Success {
+			t.Errorf("%+v", a)
+		}
+		for _, stage := range []string{"one", "ways"} {
+			if n := w.count("weft_stage_errors_total", "main", "when", stage); n != 1 {
+				t.Errorf("%d errors of %s", n, stage)
+			}
+		}
+	})
+}
+
+// A stage has what is left of the event's deadline, the user hanging up or not.
+func TestDeadline(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.pipe.Deadline = 3 * time.Second
+		w.pipe.OnError = config.OnError{Kind: config.GiveReply, Reply: &config.Reply{Text: &config.Text{Content: "sorry"}}}
+		w.stage("slow", takes(time.Minute, "no"))
+		w.up()
+		defer w.down()
+		if g := <-w.async(t.Context(), 0, "e1"); !isText(g.answer, "sorry") || g.at != 3*time.Second {
+			t.Errorf("%+v", g)
+		}
+		if n := w.count("weft_stage_errors_total", "main", "timeout", "slow"); n != 1 {
+			t.Errorf("%d time-outs counted", n)
+		}
+	})
+}

@@ -1,0 +1,118 @@
+package pipeline
+
+import (
+	"context"
+	"time"
+
+	"github.com/weft-dev/weft/hostapi"
+)
+
+// run is one walk of an event through its stages: the first, one after an
+// Again, or a durable one.
+type run struct {
+	app      *app
+	rec      *record
+	ev       hostapi.Event // the run's own, without Attrs and Reply
+	attempt  uint32
+	deadline time.Time // of a delivered event
+	ticket   *ticket   // the user's turn; nil: none needed
+	refused  bool      // too many of the user's events wait: over to the queue
+	durable  bool
+	path     []int // where a durable run begins; nil: at the top
+	attrs    []hostapi.Field
+	reply    *hostapi.Reply
+
+	done   chan struct{} // closed when decided; nil of a durable run
+	answer Answer        // not changed after done is closed
+	hurry  bool          // the same: an Again that doesn't wait for answer_within
+
+	// The ledger's lock guards these.
+	decided bool
+	waiting int           // deliveries that wait for the answer
+	keeper  *keeper       // of the event's entry in the durable queue
+	leaving chan struct{} // its stages have ended and the queue takes the rest: closed when it has; else nil
+}
+
+func newRun(a *app, d *Delivery, rec *record) *run {
+	r := &run{
+		app: a, rec: rec, ev: *d.Event, attempt: rec.attempt, deadline: d.Arrived.Add(a.pipe.deadline),
+		done: make(chan struct{}), waiting: 1,
+	}
+	r.ev.Attempt, r.ev.Attrs, r.ev.Reply = r.attempt, nil, nil
+	return r
+}
+
+// launch takes a place in the line of the user and starts the run.
+func (e *Engine) launch(r *run) {
+	if key, ok := r.userKey(); ok {
+		r.ticket, ok = e.locks.take(key, false)
+		r.refused = !ok
+	}
+	go e.run(r)
+}
+
+// userKey says whose turn the run has to wait for; false: nobody's.
+func (r *run) userKey() (userKey, bool) {
+	return userKey{r.app.name, r.ev.User}, r.app.pipe.orderUser && r.ev.User != ""
+}
+
+// run is the goroutine of a delivered event. Its deadline counts from the
+// arrival, so that waiting for the user's turn is part of it.
+func (e *Engine) run(r *run) {
+	defer e.ledger.land(r)
+	ctx, cancel := context.WithDeadline(e.runs, r.deadline)
+	defer cancel()
+	e.through(ctx, r, e.turn(ctx, r))
+}
+
+// runDurable is the goroutine of an entry of the durable queue. Its deadline
+// counts from its beginning.
+func (e *Engine) runDurable(r *run) {
+	defer e.ledger.land(r)
+	begin := e.turn(e.runs, r)
+	if begin == goOn {
+		select {
+		case e.running <- struct{}{}:
+			defer func() { <-e.running }()
+		case <-e.runs.Done():
+			r.ticket.release()
+			begin = abandoned
+		}
+	}
+	ctx, cancel := context.WithTimeout(e.runs, r.app.pipe.deadline)
+	defer cancel()
+	e.through(ctx, r, begin)
+}
+
+// through takes an event whose turn it is (goOn) through its stages, settles
+// what came of them, then runs always.
+func (e *Engine) through(ctx context.Context, r *run, end flow) {
+	w := &walk{metrics: e.metrics, log: e.log, app: r.app, ev: &r.ev, attrs: r.attrs, reply: r.reply, passive: true}
+	if end == goOn {
+		end = w.stages(ctx, r.app.pipe.stages, r.path)
+		r.ticket.release()
+	}
+	if end = e.settle(r, w, end); end.finished() && r.path == nil {
+		w.always(ctx)
+	}
+}
+
+// turn waits for the user's turn. Anything but goOn: the event has not run.
+func (e *Engine) turn(ctx context.Context, r *run) flow {
+	switch {
+	case r.refused:
+		return refused
+	case r.ticket.wait(ctx) == nil:
+		return goOn
+	case e.runs.Err() != nil:
+		return abandoned
+	}
+	return refused
+}
+
+// entry makes the durable form of what is left of r to do.
+func (r *run) entry(stage string, attempt uint32, attrs []hostapi.Field, reply *hostapi.Reply) *entry {
+	en := &entry{pipeline: r.app.pipe.name, stage: stage, known: r.rec.known, event: r.ev}
+	en.event.Attempt, en.event.Attrs, en.event.Reply = attempt, attrs, reply
+	return en
+}

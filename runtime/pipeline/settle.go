@@ -1,0 +1,112 @@
+package pipeline
+
+import (
+	"time"
+
+	"github.com/weft-dev/weft/hostapi"
+)
+
+// againLimit is how long after the first delivery on_error: again still makes
+// WeChat repeat: after the last delivery nobody would.
+const againLimit = 8 * time.Second
+
+// settle gives a run its end: the answer to its deliveries, or what the durable
+// queue has to know. It returns how the stages ended after all: an again that
+// had to become a queue is one.
+func (e *Engine) settle(r *run, w *walk, end flow) flow {
+	switch end {
+	case again:
+		if !r.durable {
+			if k, ok := e.ledger.again(r, againLimit); ok {
+				k.finish(ending{kind: endAck})
+				return again
+			}
+		}
+		return e.settleRest(r, w, queued)
+	case queued, refused:
+		return e.settleRest(r, w, end)
+	case abandoned:
+		e.settleAbandoned(r)
+		return abandoned
+	}
+	e.settleDone(r, w, end)
+	return end
+}
+
+// settleDone gives the answer of stages that ended. Where the deliveries were
+// answered before, the reply is late, and dropped.
+func (e *Engine) settleDone(r *run, w *walk, end flow) {
+	answer := Answer{Kind: Success, Outcome: outcomeSuccess}
+	reply := w.reply
+	switch {
+	case end == stopped:
+		answer.Outcome, reply = outcomeStopped, nil
+	case reply == nil:
+	case passive(r.app.typ, reply):
+		answer = Answer{Kind: Replied, Reply: reply, Created: time.Now().Unix(), Outcome: outcomeReplied}
+		reply = nil // not late if it is in time
+	}
+	if !e.ledger.decide(r, given, answer) && answer.Kind == Replied {
+		reply = answer.Reply
+	}
+	if reply != nil {
+		e.dropReply(r, reply)
+	}
+	e.ledger.over(r, false).finish(ending{kind: endAck})
+}
+
+// dropReply counts a reply that can't be the passive answer: it is late, or of
+// a kind that mini programs don't have.
+func (e *Engine) dropReply(r *run, _ *hostapi.Reply) { e.metrics.LateReply(r.app.name, "drop") }
+
+// settleRest leaves the rest of the event to the durable queue: from the stage
+// that failed, or from the top where nothing was run.
+func (e *Engine) settleRest(r *run, w *walk, end flow) flow {
+	en := r.entry(w.from, r.attempt+1, w.attrs, w.reply)
+	delay := backoff(0)
+	if end == refused {
+		en.event.Attempt, delay = r.attempt, 0
+	}
+	value := en.append(nil)
+	if r.durable {
+		return e.retry(r, w, value)
+	}
+	k, mine := e.entrustRest(r, value, delay)
+	for <-k.saved; k.err != nil; <-k.saved {
+		if !mine {
+			k, mine = e.entrustRest(r, value, delay)
+		} else if k, mine = e.ledger.giveUp(r, false), false; k == nil {
+			return again
+		}
+	}
+	e.ledger.decide(r, given, Answer{Kind: Success, Outcome: outcomeQueued})
+	e.ledger.over(r, true)
+	if !mine {
+		k.finish(ending{kind: endRelease, value: value, delay: delay})
+	}
+	return end
+}
+
+// settleAbandoned leaves an event that the host no longer has time for to the
+// queue, as far as it is there; nothing else of it was acknowledged.
+func (e *Engine) settleAbandoned(r *run) {
+	for !r.durable {
+		k := e.ledger.giveUp(r, true)
+		if k == nil {
+			return
+		}
+		if <-k.saved; k.err == nil {
+			e.ledger.goLate(r, k)
+			break
+		}
+	}
+	k := e.ledger.over(r, true)
+	k.finish(ending{kind: endRelease, tries: k.claim.Tries})
+}
+
+// finish tells the keeper how to end; a nil one has nothing to end.
+func (k *keeper) finish(end ending) {
+	if k != nil {
+		k.end <- end
+	}
+}

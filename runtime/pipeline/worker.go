@@ -1,0 +1,219 @@
+package pipeline
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/weft-dev/weft/runtime/store"
+)
+
+// Bounds of durable runs.
+const (
+	maxClaims  = 256 // entries held at once, those included whose user's turn has not come
+	maxRunning = 32  // durable runs at once
+	maxBatch   = 16  // entries claimed in one call
+
+	minPoll  = 10 * time.Millisecond
+	maxPoll  = 15 * time.Second // another host may append
+	errPause = time.Second      // after an error of the store
+	busyWait = time.Second      // before an entry is looked at again whose user or event is busy
+
+	firstBackoff = time.Second
+	maxBackoff   = 5 * time.Minute
+	maxTries     = 19 // failed tries; the pauses between them are 1 h together
+)
+
+// backoff is the pause after a number of failed tries.
+func backoff(tries uint32) time.Duration {
+	if tries > 8 {
+		return maxBackoff
+	}
+	return min(firstBackoff<<tries, maxBackoff)
+}
+
+// dispatch takes up what is ready in the durable queue, until the claims' context
+// ends.
+func (e *Engine) dispatch() {
+	for {
+		n := e.takeSlots()
+		if n == 0 {
+			return
+		}
+		claims, err := e.store.Claim(e.claims, queueName, n, holdFor)
+		for range n - len(claims) {
+			<-e.slots
+		}
+		for _, c := range claims {
+			e.takeUp(c)
+		}
+		if len(claims) < n && !e.rest(err) {
+			return
+		}
+	}
+}
+
+// takeSlots waits until an entry may be claimed and says how many; 0 when there
+// is no more claiming.
+func (e *Engine) takeSlots() int {
+	select {
+	case e.slots <- struct{}{}:
+	case <-e.claims.Done():
+		return 0
+	}
+	for n := 1; ; n++ {
+		if n == maxBatch {
+			return n
+		}
+		select {
+		case e.slots <- struct{}{}:
+		default:
+			return n
+		}
+	}
+}
+
+// rest waits until there may be something to claim.
+func (e *Engine) rest(err error) bool {
+	wait := errPause
+	if err == nil {
+		var next time.Time
+		if next, err = e.store.Next(e.claims, queueName); err == nil {
+			wait = maxPoll
+			if !next.IsZero() {
+				wait = min(max(time.Until(next), minPoll), maxPoll)
+			}
+		}
+	}
+	if err != nil && e.claims.Err() == nil {
+		e.log.LogAttrs(e.base, slog.LevelError, "durable queue not read", slog.String("error", err.Error()))
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-e.wake:
+	case <-e.claims.Done():
+		return false
+	}
+	return true
+}
+
+// takeUp begins the run of a claimed entry, or ends its claim.
+func (e *Engine) takeUp(c store.Claim) {
+	r, k, end := e.revive(c)
+	e.wg.Go(func() {
+		defer func() { <-e.slots }()
+		if r == nil {
+			e.finish(k, end)
+			return
+		}
+		e.runDurable(r)
+	})
+	if r != nil {
+		e.wg.Go(func() { e.keep(k) })
+	}
+}
+
+// revive makes a run of a claimed entry. Without a run, end is what is to
+// become of the claim. It is called for the oldest entry first: the order of
+// calls is the order of the user's turns.
+func (e *Engine) revive(c store.Claim) (*run, *keeper, ending) {
+	var en entry
+	err := en.decode(c.Value)
+	r := &run{durable: true, decided: true, attempt: en.event.Attempt, attrs: en.event.Attrs, reply: en.event.Reply, ev: en.event}
+	r.ev.Attrs, r.ev.Reply = nil, nil
+	k := newKeeper(r, c.Key)
+	k.claim = c
+	close(k.saved)
+	if err != nil {
+		return nil, k, e.dead(k, "entry", err.Error())
+	}
+	if r.app = e.set.Load().apps[en.event.App]; r.app == nil {
+		return nil, k, e.dead(k, "app", "app "+en.event.App+" is no more")
+	}
+	if en.stage != "" {
+		if r.path = r.app.pipe.paths[en.stage]; r.path == nil || r.app.pipe.name != en.pipeline {
+			return nil, k, e.dead(k, "stage", "stage "+en.stage+" of pipeline "+en.pipeline+" is no more")
+		}
+	}
+	if key, ok := r.userKey(); ok {
+		if r.ticket, ok = e.locks.take(key, true); !ok {
+			return nil, k, ending{kind: endRelease, tries: c.Tries, delay: busyWait}
+		}
+	}
+	end, leaving, ok := e.ledger.adopt(r, k, en.known)
+	for leaving != nil { // only as long as its append takes to return
+		<-leaving
+		end, leaving, ok = e.ledger.adopt(r, k, en.known)
+	}
+	if !ok {
+		r.ticket.leave()
+		return nil, k, end
+	}
+	return r, k, ending{}
+}
+
+// adopt puts a durable run under way. It is refused where this process runs the
+// event already, and where it has run it to its end: then the claim of the
+// first run was lost, or could not be ended. Where a run is just leaving the
+// event to the queue, it is to be asked again when leaving is closed.
+func (l *ledger) adopt(r *run, k *keeper, known time.Time) (end ending, leaving <-chan struct{}, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	busy := ending{kind: endRelease, tries: k.claim.Tries, delay: busyWait}
+	if l.closed {
+		busy.delay = 0
+		return busy, nil, false
+	}
+	var rec *record
+	indexed := r.app.pipe.dedupe > 0 && k.key == r.ev.ID
+	if indexed {
+		rec = l.find(k.key, time.Now())
+	}
+	switch {
+	case rec == nil:
+		rec = &record{id: r.ev.ID, known: known}
+		if indexed {
+			rec.dedupe = r.app.pipe.dedupe
+			l.add(rec)
+		}
+	case rec.run != nil && rec.run.leaving != nil:
+		return busy, rec.run.leaving, false
+	case rec.run != nil:
+		return busy, nil, false
+	case rec.state != open && !rec.pending:
+		return ending{kind: endAck}, nil, false
+	}
+	l.unsettle(rec)
+	if rec.state == open {
+		rec.state = late
+	}
+	r.rec, r.keeper, k.rec, k.prev = rec, k, rec, rec.keeper
+	rec.keeper = k
+	l.begin(r)
+	return ending{}, nil, true
+}
+
+// retry ends the claim of a durable run that failed: once more later, or never.
+func (e *Engine) retry(r *run, w *walk, value []byte) flow {
+	k := e.ledger.over(r, true)
+	tries := k.claim.Tries
+	if w.reason != "busy" && w.reason != "fused" {
+		tries++
+	}
+	if tries < maxTries {
+		k.finish(ending{kind: endRelease, value: value, tries: tries, delay: backoff(tries)})
+	} else {
+		k.finish(e.dead(k, w.reason, "stage "+w.from+" failed for an hour: "+w.reason))
+	}
+	return queued
+}
+
+// dead counts and logs an entry that is given up; text is for the operator.
+func (e *Engine) dead(k *keeper, reason, text string) ending {
+	e.metrics.DeadLetter(k.app, reason)
+	e.log.LogAttrs(context.WithoutCancel(e.claims), slog.LevelError, "durable run given up", slog.String("app", k.app),
+		slog.String("event_id", k.id), slog.String("reason", reason), slog.String("error", text))
+	return ending{kind: endBury, reason: text}
+}
