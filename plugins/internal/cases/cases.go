@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/weft-dev/weft/hostapi"
 	"github.com/weft-dev/weft/sdk"
 	"github.com/weft-dev/weft/sdk/sdktest"
 )
@@ -217,7 +216,10 @@ func fields(m map[string]string) []sdk.Field {
 // compare reports what an event's result has that was not expected.
 func (e *Entry) compare(t *testing.T, i int, got sdktest.Result) {
 	t.Helper()
-	outcome := map[sdk.Outcome]string{sdk.Next: "next", sdk.Done: "done", hostapi.Failed: "error"}[got.Outcome]
+	outcome := "error"
+	if got.Err == nil {
+		outcome = map[sdk.Outcome]string{sdk.Next: "next", sdk.Done: "done"}[got.Outcome]
+	}
 	if e.Outcome != "" && outcome != e.Outcome {
 		t.Errorf("event %d: outcome %s (%v), want %s", i, outcome, got.Err, e.Outcome)
 	}
