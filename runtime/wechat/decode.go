@@ -1,0 +1,335 @@
+package wechat
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/weft-dev/weft/hostapi"
+)
+
+// Leaves of the header, at the top level. All but Content are trimmed.
+const (
+	toUserName = iota
+	fromUserName
+	createTime
+	msgType
+	eventName
+	eventKey
+	content
+	msgID      // MsgId: ordinary messages
+	msgIDUpper // MsgID: template, mass and subscribe results
+	infoType   // in place of MsgType in pushes to third-party platforms
+	headers
+)
+
+func headerOf(name []byte) int {
+	switch string(name) {
+	case "ToUserName":
+		return toUserName
+	case "FromUserName":
+		return fromUserName
+	case "CreateTime":
+		return createTime
+	case "MsgType":
+		return msgType
+	case "Event":
+		return eventName
+	case "EventKey":
+		return eventKey
+	case "Content":
+		return content
+	case "MsgId":
+		return msgID
+	case "MsgID":
+		return msgIDUpper
+	case "InfoType":
+		return infoType
+	}
+	return -1
+}
+
+// Decode makes the event of an opened callback for app, its name in
+// pipeline.yaml. It sets ID, App, Type, Event, Key, From, To, Created, Content,
+// MsgID, Fields, User, Scene, Format, Origin and Raw (o.Body itself, which must
+// not change from then on), and leaves the rest alone.
+//
+// Every leaf of the callback is in the header's fields or in Fields, each once.
+// What is where, and the bounds, say hostapi.md's 'Messages' and 'Names of
+// leaves'; what they leave open:
+//
+//   - A CreateTime that is no number, an Event beside an InfoType that took its
+//     place, and an InfoType that did not are in Fields.
+//   - Line ends of XML are line feeds (XML 1.0, 2.11).
+//   - A document without any leaf is undecodable.
+//
+// Every error wraps ErrUndecodable, and ev is unchanged then.
+func Decode(app string, o Opened, ev *hostapi.Event) error {
+	var d decoded
+	f := o.Format
+	if f == 0 {
+		f = Sniff(o.Body)
+	}
+	if err := d.scan(f, o.Body); err != nil {
+		return fmt.Errorf("%w: %w", ErrUndecodable, err)
+	}
+	if err := d.header(); err != nil {
+		return fmt.Errorf("%w: %s", ErrUndecodable, err)
+	}
+	if d.joined {
+		if err := d.paths(); err != nil {
+			return fmt.Errorf("%w: %s", ErrUndecodable, err)
+		}
+	}
+	// All strings of the event are pieces of one.
+	d.all.Grow(len(d.body) + len(d.aux) + idLen)
+	d.all.Write(d.body)
+	d.all.Write(d.aux)
+	d.text = d.all.String()
+
+	ev.App, ev.Origin, ev.Format, ev.Raw = app, "wechat", f.String(), o.Body
+	d.event(ev)
+	ev.ID = d.identity(ev)
+	return nil
+}
+
+// scan takes a body of a format apart.
+func (t *tree) scan(f Format, body []byte) error {
+	t.body = body
+	switch {
+	case len(body) > maxBody:
+		return &syntaxError{f, maxBody, "longer than can be"}
+	case f == XML:
+		return t.scanXML()
+	case f == JSON:
+		return t.scanJSON()
+	}
+	return &syntaxError{XML, 0, "neither XML nor a JSON object"}
+}
+
+// decoded is a tree on its way to an event.
+type decoded struct {
+	tree
+	all    strings.Builder
+	text   string         // body and aux
+	head   [headers]int32 // the header's nodes, 0 for none
+	rest   [headers]bool  // which of them belong into Fields all the same
+	id     string         // MsgId or MsgID
+	time   string         // CreateTime as it stands
+	info   bool           // InfoType is the event's name
+	joined bool           // there are names to be joined
+}
+
+type headerError string
+
+func (e headerError) Error() string { return string(e) }
+
+// header finds the leaves of the header.
+func (d *decoded) header() error {
+	if d.leaves == 0 {
+		return headerError("it holds nothing")
+	}
+	for i := range d.size {
+		n := d.at(i)
+		if n.parent != 0 || n.item {
+			d.joined = d.joined || i > 0
+			continue
+		}
+		h := headerOf(d.bytes(n.name))
+		if h < 0 {
+			d.joined = d.joined || n.indexed()
+			continue
+		}
+		if n.indexed() {
+			return headerError(string(d.bytes(n.name)) + " is there twice")
+		}
+		if !n.leaf {
+			return headerError(string(d.bytes(n.name)) + " is not a plain value")
+		}
+		d.head[h] = i
+	}
+	return nil
+}
+
+// paths sets the names of all leaves to their whole names.
+func (d *decoded) paths() error {
+	// A name is joined from names further up, which are not leaves': so names
+	// can be set one by one.
+	for i := range d.size {
+		n := d.at(i)
+		if !n.leaf || n.parent == 0 && !n.indexed() {
+			continue
+		}
+		name, ok := d.path(i)
+		if !ok {
+			return headerError("a name is longer than 256 bytes")
+		}
+		n.name = name
+	}
+	return nil
+}
+
+// str returns the text of s, without copying.
+func (d *decoded) str(s span) string { return d.text[s.lo:s.hi] }
+
+// value returns a header's value as it stands, "" where there is none.
+func (d *decoded) value(h int) string {
+	if d.head[h] == 0 {
+		return ""
+	}
+	return d.str(d.at(d.head[h]).value)
+}
+
+func (d *decoded) trimmed(h int) string { return trim(d.value(h)) }
+
+// trim is strings.TrimSpace, quick where there is nothing to do.
+func trim(s string) string {
+	if n := len(s); n == 0 || s[0] > ' ' && s[n-1] > ' ' && s[0]|s[n-1] < utf8.RuneSelf {
+		return s
+	}
+	return strings.TrimSpace(s)
+}
+
+func (d *decoded) event(ev *hostapi.Event) {
+	ev.Type = d.trimmed(msgType)
+	ev.To = d.trimmed(toUserName)
+	ev.From = d.trimmed(fromUserName)
+	ev.Key = d.trimmed(eventKey)
+	ev.Content = d.value(content)
+
+	name := d.trimmed(eventName)
+	info := d.trimmed(infoType)
+	if d.info = ev.Type == "" && info != ""; d.info {
+		name = info
+	}
+	d.rest[eventName] = d.info
+	d.rest[infoType] = !d.info
+	ev.Event = Documented(name)
+
+	d.time = d.trimmed(createTime)
+	ev.Created, d.rest[createTime] = seconds(d.time)
+
+	ev.MsgID = d.trimmed(msgID)
+	d.id = ev.MsgID
+	if upper := d.trimmed(msgIDUpper); d.id == "" {
+		d.id = upper
+	}
+	if d.head[msgID] == 0 {
+		ev.MsgID = d.id
+	} else {
+		d.rest[msgIDUpper] = true
+	}
+	ev.Scene = scene(ev.Event, ev.Key)
+	d.fields(ev)
+}
+
+// seconds reads a CreateTime. strange is true, and the time 0, where it is no
+// number of 64 bits.
+func seconds(s string) (sec int64, strange bool) {
+	if sec, ok := digits(s); ok {
+		return sec, false
+	}
+	sec, err := strconv.ParseInt(s, 10, 64)
+	if err != nil {
+		return 0, true
+	}
+	return sec, false
+}
+
+// fields sets Fields and User.
+func (d *decoded) fields(ev *hostapi.Event) {
+	taken := 0
+	for h, id := range d.head {
+		if id != 0 && !d.rest[h] {
+			taken++
+			d.at(id).taken = true
+		}
+	}
+	ev.Fields, ev.User = nil, ev.From
+	if d.leaves == taken {
+		return
+	}
+	ev.Fields = make([]hostapi.Field, 0, d.leaves-taken)
+	user := ""
+	for i := range d.size {
+		n := d.at(i)
+		if !n.leaf || n.taken {
+			continue
+		}
+		f := hostapi.Field{Name: d.str(n.name), Value: d.str(n.value)}
+		ev.Fields = append(ev.Fields, f)
+		if user == "" && n.parent == 0 && isOpenID(f.Name) {
+			user = trim(f.Value)
+		}
+	}
+	if user != "" {
+		ev.User = user
+	}
+}
+
+func isOpenID(name string) bool {
+	switch len(name) {
+	case len("openid"):
+		return strings.EqualFold(name, "openid")
+	case len("open_id"):
+		return strings.EqualFold(name, "open_id")
+	}
+	return false
+}
+
+// scene returns the scene of a parametric QR code: subscribe has it after
+// qrscene_, SCAN as it is. A trade number (last_trade_no_, subscribe after a
+// payment) is no scene.
+func scene(event, key string) string {
+	switch event {
+	case "subscribe":
+		s, ok := strings.CutPrefix(key, "qrscene_")
+		if ok {
+			return s
+		}
+	case "SCAN":
+		if !strings.HasPrefix(key, "last_trade_no_") {
+			return key
+		}
+	}
+	return ""
+}
+
+// idLen is the length of Event.id.
+const idLen = 32
+
+// identity returns Event.id (pipeline.md, 'Same event again'). Names and
+// values of leaves are taken as they stand, header and event names as in ev.
+func (d *decoded) identity(ev *hostapi.Event) string {
+	var small [256]byte
+	b := appendPart(small[:0], ev.App)
+	if d.id != "" {
+		b = appendPart(b, ev.To)
+		b = appendPart(b, ev.Type)
+		b = appendPart(b, ev.Event)
+		b = appendPart(b, d.id)
+		b = appendPart(b, ev.From)
+		b = appendPart(b, d.time)
+	} else {
+		for i := range d.size {
+			if n := d.at(i); n.leaf {
+				b = appendPart(b, d.str(n.name))
+				b = appendPart(b, d.str(n.value))
+			}
+		}
+	}
+	sum := sha256.Sum256(b)
+	var digits [idLen]byte
+	hex.Encode(digits[:], sum[:idLen/2])
+	d.all.Write(digits[:]) // where Decode made room for it
+	return d.all.String()[len(d.text):]
+}
+
+func appendPart(b []byte, s string) []byte {
+	b = binary.BigEndian.AppendUint32(b, uint32(len(s)))
+	return append(b, s...)
+}
