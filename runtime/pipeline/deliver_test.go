@@ -8,6 +8,7 @@ import (
 
 	"github.com/weft-dev/weft/hostapi"
 	"github.com/weft-dev/weft/runtime/config"
+	"github.com/weft-dev/weft/runtime/store"
 )
 
 const ms = time.Millisecond
@@ -254,14 +255,61 @@ func TestAppendLandsUnseen(t *testing.T) {
 	})
 }
 
-// unsure appends and says that it could not.
+// The same, and a later delivery finds the entry there: it is durable, so that
+// one gets success.
+func TestAppendLandedBefore(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		p := takes(28*time.Second, "answer")
+		w.stage("slow", p)
+		w.queue = unsure{w.store}
+		w.up()
+		defer w.down()
+		first, second := w.async(t.Context(), 0, "e1"), w.async(t.Context(), 5*time.Second, "e1")
+		if g := <-first; g.answer.Kind != Again {
+			t.Errorf("first: %+v", g)
+		}
+		if g := <-second; g.answer.Kind != Success || g.at != 9500*ms {
+			t.Errorf("second: %+v", g)
+		}
+		w.pass(time.Minute)
+		if p.runs.Load() != 1 {
+			t.Errorf("%d runs", p.runs.Load())
+		}
+		w.store.mustBeEmpty(t)
+	})
+}
+
+// A claim that was lost while its event ran: nothing is run twice.
+func TestClaimLost(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		p := takes(28*time.Second, "answer")
+		w.stage("slow", p)
+		w.up()
+		defer w.down()
+		if a := w.deliver("e1"); a.Outcome != "late" {
+			t.Errorf("%+v", a)
+		}
+		if claims, err := w.store.Claim(t.Context(), queueName, 1, time.Second); len(claims) != 0 || err != nil {
+			t.Fatal("claimed while held")
+		}
+		w.store.loseClaims()
+		w.pass(time.Minute)
+		if p.runs.Load() != 1 {
+			t.Errorf("%d runs", p.runs.Load())
+		}
+		w.store.mustBeEmpty(t)
+	})
+}
+
+// unsure appends for the first time and says that it could not.
 type unsure struct{ *memStore }
 
-func (u unsure) Append(ctx context.Context, q string, hold time.Duration, es ...storeEntry) ([]storeClaim, error) {
-	if _, err := u.memStore.Append(ctx, q, hold, es...); err != nil {
-		return nil, err
+func (u unsure) Append(ctx context.Context, q string, hold time.Duration, es ...store.Entry) ([]store.Claim, error) {
+	claims, err := u.memStore.Append(ctx, q, hold, es...)
+	if err == nil && u.appends == 1 {
+		return nil, errStore
 	}
-	return nil, errStore
+	return claims, err
 }
 
 // Different events are different, whatever else they share.

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -73,7 +74,7 @@ func NewEngine(opt Options) (*Engine, error) {
 	if opt.Logger == nil {
 		opt.Logger = slog.New(slog.DiscardHandler)
 	}
-	host := opt.Host[:min(len(opt.Host), 64)]
+	host := strings.ToValidUTF8(opt.Host[:min(len(opt.Host), 64)], "")
 	e := &Engine{
 		store: opt.Store, metrics: opt.Metrics, log: opt.Logger, wake: make(chan struct{}, 1),
 		slots: make(chan struct{}, maxClaims), running: make(chan struct{}, maxRunning),

@@ -244,7 +244,11 @@ func (s *memStore) Depth(context.Context, string) (store.Depth, error) { return 
 
 func (s *memStore) Drop(context.Context, string, string) error { return store.ErrNotFound }
 
-type (
-	storeEntry = store.Entry
-	storeClaim = store.Claim
-)
+// loseClaims makes every entry ready.
+func (s *memStore) loseClaims() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.entries {
+		e.token, e.Ready = 0, time.Now()
+	}
+}

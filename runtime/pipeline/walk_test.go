@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -142,4 +143,32 @@ func TestStagePaths(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, p.paths[name], path)
 		}
 	}
+}
+
+// Every form of a fixed reply arrives as it stands in the file.
+func TestFixedReplies(t *testing.T) {
+	for kind, r := range map[string]*config.Reply{
+		"text":     {Text: &config.Text{Content: "a"}},
+		"image":    {Image: &config.Media{MediaID: "a"}},
+		"voice":    {Voice: &config.Media{MediaID: "a"}},
+		"video":    {Video: &config.Video{MediaID: "a", Title: "b", Description: "c"}},
+		"music":    {Music: &config.Music{Title: "a", Description: "b", URL: "c", HQURL: "d", ThumbMediaID: "e"}},
+		"news":     {News: &config.News{Articles: []config.Article{{Title: "a", Description: "b", PicURL: "c", URL: "d"}, {Title: "e"}}}},
+		"transfer": {Transfer: &config.Transfer{Account: "a"}},
+		"raw":      {Raw: &config.Raw{Body: []byte("a")}},
+	} {
+		got := fixedReply(r)
+		// The two types have the same fields with the same names.
+		if want := dump(r); dump(got) != want || got.Kind() != kind {
+			t.Errorf("%s: %s, want %s", kind, dump(got), want)
+		}
+	}
+}
+
+func dump(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
 }
