@@ -1,0 +1,67 @@
+package sandbox
+
+import (
+	"github.com/weft-dev/weft/hostapi"
+)
+
+// Call is one event for a plugin. Handle doesn't change what it points to.
+type Call struct {
+	Event *hostapi.Event
+	// Attrs are the annotations of earlier stages, and Reply the reply that
+	// they set; the guest sees these and not the Event's own.
+	Attrs []hostapi.Field
+	Reply *hostapi.Reply
+	// Passive says that there is a passive answer to give: without it the host
+	// call reply answers INVALID. In a mini program (Event.AppType) only
+	// transfer and raw are passive.
+	Passive bool
+}
+
+// Result is what a call came to.
+type Result struct {
+	Outcome     hostapi.Outcome // Next or Done
+	Reply       *hostapi.Reply  // what the call set; nil where it set none or took it back
+	ReplySet    bool            // the call set a reply or took it back: Reply counts
+	Annotations []hostapi.Field // in the order they were made
+}
+
+// appMiniProgram is Event.AppType of a mini program.
+const appMiniProgram = "miniprogram"
+
+// phase says which export of the guest runs, and so which host calls it may
+// make.
+type phase int
+
+const (
+	phaseStart  phase = iota // _initialize, weft_start, weft_buffer
+	phaseCheck               // weft_check
+	phaseHandle              // weft_handle
+)
+
+// callState is what host calls look at and leave behind, from one call into
+// the guest to the next.
+type callState struct {
+	phase  phase
+	config []byte // what config copies; nil: -1
+
+	// In phaseHandle, and in the weft_buffer before it.
+	event    *hostapi.Event
+	earlier  int // annotations of earlier stages
+	passive  bool
+	stateOps int
+	response []byte // the last response that did not fit
+	kept     bool   // response is one
+
+	result Result
+	reason string // given with fail
+	failed bool   // fail was called
+	lines  int    // log lines so far
+}
+
+// failText is the reason that the guest gave, or words for none.
+func (c *callState) failText() string {
+	if c.failed && c.reason != "" {
+		return c.reason
+	}
+	return "it gave no reason"
+}

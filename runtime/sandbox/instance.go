@@ -1,0 +1,293 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
+
+	"github.com/weft-dev/weft/hostapi"
+)
+
+// startTime is what each of _initialize, weft_start, weft_buffer and weft_check
+// may take.
+const startTime = 2 * time.Second
+
+// instance is one live copy of a plugin. One call at a time uses it: the one
+// that holds its place in the pool.
+type instance struct {
+	plugin *Plugin
+	module api.Module
+	memory api.Memory
+	limit  *timeLimit
+	linear *linearMemory
+
+	buffer, handle, check api.Function // check: nil where there is none
+
+	bufferAt, bufferLen uint32 // the guest's buffer for events
+	event               hostapi.Event
+	call                callState
+	stack               [2]uint64 // parameters and result of a call into the guest
+	spent               bool      // its time limit ended as a call came back
+	stdout, stderr      lineWriter
+}
+
+// newInstance makes a copy of the plugin and runs its start. The error is a
+// *CallError where the guest is at fault, else ctx's or wazero's.
+func (p *Plugin) newInstance(ctx context.Context) (*instance, error) {
+	in := &instance{
+		plugin: p,
+		linear: &linearMemory{max: uint64(p.limits.Memory)},
+		stdout: lineWriter{level: slog.LevelInfo},
+		stderr: lineWriter{level: slog.LevelWarn},
+	}
+	in.limit = newTimeLimit(in)
+	// Without a name instances don't meet in wazero's table of names; without
+	// start functions no guest code runs before it is under the time limit.
+	cfg := wazero.NewModuleConfig().WithName("").WithStartFunctions()
+	module, err := p.runtime.InstantiateModule(experimental.WithMemoryAllocator(ctx, in.linear), p.compiled, cfg)
+	if err != nil {
+		return nil, p.callError(reasonTrap, "instantiate: "+cleanText([]byte(err.Error())))
+	}
+	in.module, in.memory = module, module.Memory()
+	in.buffer = module.ExportedFunction(hostapi.ExportBuffer)
+	in.handle = module.ExportedFunction(hostapi.ExportHandle)
+	in.check = module.ExportedFunction(hostapi.ExportCheck)
+	if err := in.start(ctx); err != nil {
+		return nil, errors.Join(err, in.close(ctx))
+	}
+	return in, nil
+}
+
+// start runs the guest's start and asks it for its buffer.
+func (in *instance) start(ctx context.Context) error {
+	if f := in.module.ExportedFunction(hostapi.ExportInitialize); f != nil {
+		if _, err := in.invoke(ctx, hostapi.ExportInitialize, f, callState{phase: phaseStart}, startTime); err != nil {
+			return err
+		}
+	}
+	if f := in.module.ExportedFunction(hostapi.ExportStart); f != nil {
+		status, err := in.invoke(ctx, hostapi.ExportStart, f, callState{phase: phaseStart}, startTime)
+		if err != nil {
+			return err
+		}
+		if status != 0 {
+			return in.plugin.callError(reasonError, fmt.Sprintf("%s refused to start: %s", hostapi.ExportStart, in.call.failText()))
+		}
+	}
+	if err := in.askBuffer(ctx, hostapi.InitialBuffer, callState{phase: phaseStart}); err != nil {
+		return err
+	}
+	return nil
+}
+
+// askBuffer asks the guest for a buffer of n bytes. After an error there is
+// none, and the instance is of no more use.
+func (in *instance) askBuffer(ctx context.Context, n uint32, state callState) *CallError {
+	in.stack[0] = uint64(n)
+	at, err := in.invoke(ctx, hostapi.ExportBuffer, in.buffer, state, startTime)
+	if err != nil {
+		return err
+	}
+	broken := func(text string) *CallError {
+		why := reasonError
+		if in.linear.refused {
+			why = reasonMemory
+			text += "; it was refused memory over its limit of " + sizeText(in.plugin.limits.Memory)
+		}
+		e := in.plugin.callError(why, text)
+		e.broken = true
+		return e
+	}
+	if at == 0 {
+		return broken(fmt.Sprintf("%s has no room for an event of %d bytes", hostapi.ExportBuffer, n))
+	}
+	if uint64(at)+uint64(n) > uint64(in.memory.Size()) {
+		return broken(fmt.Sprintf("%s(%d) gave address %d, which doesn't leave so many bytes in the memory of %d", hostapi.ExportBuffer, n, at, in.memory.Size()))
+	}
+	in.bufferAt, in.bufferLen = at, n
+	return nil
+}
+
+// checkConfig runs weft_check with a config, nil where the guest accepts it.
+func (in *instance) checkConfig(ctx context.Context, json []byte) *CallError {
+	status, err := in.invoke(ctx, hostapi.ExportCheck, in.check, callState{phase: phaseCheck, config: json}, startTime)
+	if err != nil {
+		return err
+	}
+	if status != 0 {
+		return in.plugin.callError(reasonError, "config refused: "+in.call.failText())
+	}
+	return nil
+}
+
+// handleEvent gives one event to the guest.
+func (in *instance) handleEvent(ctx context.Context, call *Call, cfg *Config) (Result, *CallError) {
+	state := callState{
+		phase: phaseHandle, config: cfg.JSON,
+		event: call.Event, earlier: len(call.Attrs), passive: call.Passive,
+	}
+	if err := in.putEvent(ctx, call, cfg.ID, state); err != nil {
+		return Result{}, err
+	}
+	got, err := in.invoke(ctx, hostapi.ExportHandle, in.handle, state, in.plugin.limits.Timeout)
+	if err != nil {
+		return Result{}, err
+	}
+	switch outcome := hostapi.Outcome(int32(got)); outcome {
+	case hostapi.Next, hostapi.Done:
+		in.call.result.Outcome = outcome
+		return in.call.result, nil
+	case hostapi.Failed:
+		if in.linear.refused {
+			e := in.plugin.callError(reasonMemory, "it was refused memory over its limit of "+sizeText(in.plugin.limits.Memory)+": "+in.call.failText())
+			e.broken = true
+			return Result{}, e
+		}
+		return Result{}, in.plugin.callError(reasonError, in.call.failText())
+	default:
+		e := in.plugin.callError(reasonError, fmt.Sprintf("%s returned %d; 0 (next), 1 (done) and 2 (error) are known", hostapi.ExportHandle, outcome))
+		e.broken = true
+		return Result{}, e
+	}
+}
+
+// putEvent writes the event into the guest's buffer and puts the parameters of
+// weft_handle on the stack.
+func (in *instance) putEvent(ctx context.Context, call *Call, configID uint64, state callState) *CallError {
+	e := &in.event
+	*e = *call.Event
+	e.Attrs, e.Reply, e.ConfigID = call.Attrs, call.Reply, configID
+	e.DeadlineMS = in.plugin.limits.Timeout.Milliseconds()
+	if at, ok := ctx.Deadline(); ok {
+		e.DeadlineMS = max(0, min(e.DeadlineMS, time.Until(at).Milliseconds()))
+	}
+	if !in.plugin.manifest.Raw {
+		e.Raw = nil
+	}
+	defer func() { *e = hostapi.Event{} }()
+
+	size := e.Size()
+	if int64(size) >= in.plugin.limits.Memory {
+		return in.plugin.callError(reasonMemory, fmt.Sprintf("the event's %d bytes are over its memory limit of %s", size, sizeText(in.plugin.limits.Memory)))
+	}
+	n := uint32(size)
+	if n > in.bufferLen {
+		state.phase, state.config = phaseStart, nil
+		if err := in.askBuffer(ctx, n, state); err != nil {
+			return err
+		}
+	}
+	room, ok := in.memory.Read(in.bufferAt, n)
+	if !ok {
+		// Memory doesn't shrink, and askBuffer looked.
+		return in.plugin.callError(reasonTrap, "the buffer for events left the memory")
+	}
+	e.Append(room[:0])
+	in.stack[0], in.stack[1] = uint64(in.bufferAt), uint64(n)
+	return nil
+}
+
+// invoke calls an export of the guest, its parameters on in.stack, for at most
+// d and no longer than ctx. It gives the result as the guest's i32, 0 where it
+// has none. in.call is what the call left behind.
+func (in *instance) invoke(ctx context.Context, name string, f api.Function, state callState, d time.Duration) (uint32, *CallError) {
+	in.call = state
+	in.linear.refused = false
+	in.limit.arm(ctx, d)
+	err := f.CallWithStack(in.limit, in.stack[:])
+	alive := in.limit.disarm()
+	in.stdout.flush(in)
+	in.stderr.flush(in)
+	if err != nil {
+		e := in.explain(err, d)
+		if name != hostapi.ExportHandle {
+			e.text = name + ": " + e.text
+		}
+		return 0, e
+	}
+	if !alive {
+		in.spent = true
+	}
+	return uint32(in.stack[0]), nil
+}
+
+// explain makes a CallError of what wazero gave for a call of at most d. A
+// reason that the guest gave before it fell is part of the text.
+func (in *instance) explain(err error, d time.Duration) *CallError {
+	e := in.explainEnd(err, d)
+	if in.call.failed {
+		e.text += ": " + in.call.failText()
+	}
+	e.broken = true
+	return e
+}
+
+func (in *instance) explainEnd(err error, d time.Duration) *CallError {
+	p := in.plugin
+	var exit *guestExit
+	var pointer *badPointer
+	switch stopped := in.limit.Err(); {
+	case stopped != nil:
+		return in.explainStop(stopped, d)
+	case in.linear.refused:
+		return p.callError(reasonMemory, "it was refused memory over its limit of "+sizeText(p.limits.Memory)+" and gave up: "+firstLine(err))
+	case errors.As(err, &exit):
+		return p.callError(reasonTrap, exit.Error())
+	case errors.As(err, &pointer):
+		return p.callError(reasonTrap, pointer.Error())
+	case strings.HasPrefix(err.Error(), "wasm error: "), strings.HasPrefix(err.Error(), "stack overflow"):
+		e := p.callError(reasonTrap, strings.TrimPrefix(firstLine(err), "wasm error: "))
+		e.trace = cleanTrace(err.Error())
+		return e
+	default:
+		// Not the guest's doing: the trace says where the host panicked.
+		e := p.callError(reasonTrap, "a host call panicked")
+		e.trace = err.Error()
+		return e
+	}
+}
+
+func (in *instance) explainStop(stopped error, d time.Duration) *CallError {
+	p := in.plugin
+	switch {
+	case errors.Is(stopped, context.DeadlineExceeded) && in.limit.own:
+		return p.callError(reasonTimeout, fmt.Sprintf("no answer within %s", d))
+	case errors.Is(stopped, context.DeadlineExceeded):
+		return p.callError(reasonTimeout, "the event's time ran out before it answered")
+	case p.closing.Load():
+		e := p.callError(reasonTimeout, "stopped, because the plugin is being closed")
+		e.err = ErrClosed
+		return e
+	default:
+		return p.callError(reasonTimeout, "the event was given up before it answered")
+	}
+}
+
+// close frees the instance. No call may be in it.
+func (in *instance) close(ctx context.Context) error {
+	if err := in.module.Close(ctx); err != nil {
+		return fmt.Errorf("close an instance of plugin %s: %w", in.plugin.name, err)
+	}
+	return nil
+}
+
+// firstLine is the first line of an error of wazero, safe for a log.
+func firstLine(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return cleanText([]byte(line))
+}
+
+// cleanTrace makes a guest's stack, with names that the guest chose, safe for
+// a log.
+func cleanTrace(s string) string { return cleanText([]byte(s)) }
+
+// defaultInstances is two for each processor that Go uses.
+func defaultInstances() int { return 2 * runtime.GOMAXPROCS(0) }

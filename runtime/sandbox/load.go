@@ -1,0 +1,227 @@
+package sandbox
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/tetratelabs/wazero"
+
+	"github.com/weft-dev/weft/hostapi"
+	"github.com/weft-dev/weft/runtime/manifest"
+)
+
+// Spec is a plugin as pipeline.yaml has it.
+type Spec struct {
+	Name   string // its name there
+	Wasm   []byte // the module, with its manifest in it
+	Grants Grants // what the operator grants
+	Limits Limits // the operator's; 0 where he says nothing
+	// State serves the host call state. Required where it is granted.
+	State State
+}
+
+// Grants are the capabilities that an operator gives a plugin. In force is what
+// of them the manifest declares.
+type Grants struct {
+	State bool
+}
+
+// Limits bound a plugin. For memory and time the operator's word counts, else
+// the manifest's where it is not above the default.
+type Limits struct {
+	Memory    int64         // bytes of one instance's linear memory; default 16 MiB
+	Timeout   time.Duration // of one weft_handle; default 1 s
+	Instances int           // at once; default 2 for each processor
+}
+
+// Defaults of Limits.
+const (
+	defaultMemory  = 16 << 20
+	defaultTimeout = time.Second
+	// maxMemory is what a 32-bit memory can have, less a page, so that every
+	// size fits in 32 bits.
+	maxMemory = 4<<30 - pageSize
+)
+
+// Load checks a plugin, compiles it and starts a first instance, so that a bad
+// one is refused before its first event. The error is a *LoadError, with all
+// problems at once; those that need the compiled module are looked for when
+// there are no others.
+//
+// The compiler doesn't honour ctx: a large module takes seconds.
+func (s *Sandbox) Load(ctx context.Context, spec Spec) (*Plugin, error) {
+	if err := s.begin(); err != nil {
+		return nil, &LoadError{Plugin: spec.Name, Problems: []string{err.Error()}}
+	}
+	defer s.end()
+	p, problems := s.load(ctx, spec)
+	if len(problems) > 0 {
+		return nil, &LoadError{Plugin: spec.Name, Problems: problems}
+	}
+	return p, nil
+}
+
+func (s *Sandbox) load(ctx context.Context, spec Spec) (*Plugin, []string) {
+	man, limits, problems := inspect(spec)
+	if len(problems) > 0 {
+		return nil, problems
+	}
+	digest := sha256.Sum256(spec.Wasm)
+	p := &Plugin{
+		sandbox:  s,
+		name:     spec.Name,
+		manifest: man,
+		digest:   hex.EncodeToString(digest[:]),
+		log:      s.opt.Logger.With(slog.String("plugin", spec.Name)),
+		limits:   limits,
+		state:    spec.State,
+		closed:   make(chan struct{}),
+	}
+	if _, ok := man.Capabilities["state"]; ok {
+		p.grants.State = spec.Grants.State
+	}
+	p.pool = &pool{max: p.limits.Instances, start: p.newInstance, live: map[*instance]struct{}{}}
+	if err := s.compile(ctx, p, spec.Wasm); err != nil {
+		return nil, []string{err.Error()}
+	}
+	if err := p.warm(ctx); err != nil {
+		return nil, []string{err.Error()}
+	}
+	return p, nil
+}
+
+// inspect does what needs no compiler: it holds the module's outline and its
+// manifest against ABI 1 and what the operator says.
+func inspect(spec Spec) (*manifest.Manifest, Limits, []string) {
+	outline, err := readModule(spec.Wasm)
+	if err != nil {
+		return nil, Limits{}, []string{"the module can't be read: " + cleanText([]byte(err.Error()))}
+	}
+	problems := checkExports(outline)
+	man, err := readManifest(spec.Wasm)
+	if err != nil {
+		return nil, Limits{}, append(problems, err.Error())
+	}
+	problems = append(problems, checkImports(outline, man)...)
+	problems = append(problems, checkGrants(spec, man)...)
+	limits, more := decideLimits(spec, man)
+	problems = append(problems, more...)
+	return man, limits, append(problems, checkMemory(spec.Name, outline, limits.Memory)...)
+}
+
+func readManifest(wasm []byte) (*manifest.Manifest, error) {
+	yaml, err := manifest.Extract(wasm)
+	if errors.Is(err, manifest.ErrNoManifest) {
+		return nil, fmt.Errorf("the module has no section %s: build it with `weft plugin build`, which puts plugin.yaml there", manifest.Section)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("section %s: %w", manifest.Section, err)
+	}
+	man, err := manifest.Parse(manifest.Section, yaml)
+	if err != nil {
+		return nil, fmt.Errorf("the manifest is not valid: %w", err)
+	}
+	return man, nil
+}
+
+// decideLimits says whose word counts for each limit.
+func decideLimits(spec Spec, man *manifest.Manifest) (Limits, []string) {
+	var problems []string
+	l := Limits{Memory: defaultMemory, Timeout: defaultTimeout, Instances: defaultInstances()}
+	switch asked := man.Limits.Memory; {
+	case spec.Limits.Memory > 0:
+		l.Memory = min(spec.Limits.Memory, maxMemory)
+	case asked > defaultMemory:
+		problems = append(problems, fmt.Sprintf("the manifest asks for %s of memory, more than the default of %s; to allow it, add to pipeline.yaml: plugins.%s.limits: { memory: %s }", sizeText(asked), sizeText(defaultMemory), spec.Name, sizeText(asked)))
+	case asked > 0:
+		l.Memory = asked
+	}
+	switch asked := man.Limits.Timeout; {
+	case spec.Limits.Timeout > 0:
+		l.Timeout = spec.Limits.Timeout
+	case asked > defaultTimeout:
+		problems = append(problems, fmt.Sprintf("the manifest asks for a timeout of %s, more than the default of %s; to allow it, add to pipeline.yaml: plugins.%s.limits: { timeout: %s }", asked, defaultTimeout, spec.Name, asked))
+	case asked > 0:
+		l.Timeout = asked
+	}
+	if spec.Limits.Instances > 0 {
+		l.Instances = spec.Limits.Instances
+	}
+	return l, problems
+}
+
+// sizeText prints bytes as pipeline.yaml writes them.
+func sizeText(n int64) string {
+	for _, u := range []struct {
+		size int64
+		name string
+	}{{1 << 30, "GiB"}, {1 << 20, "MiB"}, {1 << 10, "KiB"}} {
+		if n >= u.size && n%u.size == 0 {
+			return fmt.Sprintf("%d%s", n/u.size, u.name)
+		}
+	}
+	return fmt.Sprintf("%dB", n)
+}
+
+// compile makes native code of the module, or takes it from the cache.
+func (s *Sandbox) compile(ctx context.Context, p *Plugin, wasm []byte) error {
+	r, err := s.newRuntime(ctx)
+	if err != nil {
+		return fmt.Errorf("set up its runtime: %w", err)
+	}
+	compiled, err := compileModule(ctx, r, wasm)
+	if err != nil {
+		return errors.Join(fmt.Errorf("the module can't be compiled: %s", firstLine(err)), r.Close(ctx))
+	}
+	p.runtime, p.compiled = r, compiled
+	return nil
+}
+
+// compileModule turns a panic of wazero's compiler, which a module from a
+// stranger may set off, into an error.
+func compileModule(ctx context.Context, r wazero.Runtime, wasm []byte) (_ wazero.CompiledModule, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("the compiler panicked: %v", v)
+		}
+	}()
+	return r.CompileModule(ctx, wasm)
+}
+
+// warm starts the first instance; where that fails, nothing of p is left.
+func (p *Plugin) warm(ctx context.Context) error {
+	in, err := p.pool.acquire(ctx)
+	if err == nil {
+		p.pool.release(in, !in.spent)
+		err = p.sandbox.add(p)
+	}
+	if err == nil {
+		return nil
+	}
+	text := err.Error()
+	var call *CallError
+	if errors.As(err, &call) {
+		text = call.text
+	}
+	if errClose := p.Close(ctx); errClose != nil {
+		p.log.Error("close a plugin that did not load", slog.Any("error", errClose))
+	}
+	return fmt.Errorf("it did not start: %s", text)
+}
+
+// markers gives the ABI markers among a module's exports, as `weft_abi_1`.
+func markers(m *module) (names []string, known bool) {
+	for _, e := range m.exports {
+		if strings.HasPrefix(e.name, markerPrefix) {
+			names = append(names, cleanText([]byte(e.name)))
+			known = known || e.name == hostapi.ExportMarker
+		}
+	}
+	return names, known
+}

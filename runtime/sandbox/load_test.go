@@ -1,0 +1,223 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/weft-dev/weft/hostapi"
+)
+
+// refusals are modules that Load refuses, and what it says of each.
+var refusals = []struct {
+	guest    string
+	manifest string
+	grants   Grants
+	limits   Limits
+	want     []string // a part of each problem, in order
+}{
+	{guest: "no-marker", want: []string{"it exports no ABI marker; this host speaks weft_abi_1"}},
+	{guest: "unknown-marker", want: []string{"it speaks weft_abi_2, weft_abi_9; this host speaks weft_abi_1"}},
+	{guest: "marker-signature", want: []string{"export weft_abi_1 is a function (i32) -> (); expected () -> ()"}},
+	{guest: "missing-export", want: []string{"export weft_handle is missing; expected a function (i32, i32) -> i32"}},
+	{guest: "wrong-signature", want: []string{"export weft_handle is a function (i64, i64) -> i64; expected (i32, i32) -> i32"}},
+	{guest: "export-not-function", want: []string{"export weft_buffer is a global; expected a function (i32) -> i32"}},
+	{guest: "no-memory", want: []string{"it has 0 memories of its own; expected one, exported as memory", "its memory is not exported as memory"}},
+	{guest: "memory-not-exported", want: []string{"its memory is not exported as memory"}},
+	{guest: "imported-memory", want: []string{"it has 0 memories of its own", "import env.memory: a memory can't be imported"}},
+	{guest: "memory-minimum", want: []string{"its memory starts with 32MiB, over its limit of 16MiB; to allow it, add to pipeline.yaml: plugins.memory-minimum.limits: { memory: 32MiB }"}},
+	{guest: "table-minimum", want: []string{"its tables start with 100000000 elements; at most 65536 are accepted"}},
+	{guest: "start-section", want: []string{"it has a start section"}},
+	{guest: "unknown-import", want: []string{"import env.open: this host has no such function", "import weft.exec: ", "import wasi_snapshot_preview1.fork: "}},
+	{guest: "import-signature", want: []string{"import weft.log is a function (i32, i32) -> (); expected (i32, i32, i32) -> ()"}},
+	{guest: "ungranted-import", want: []string{"import weft.state: the manifest doesn't declare the capability; add to plugin.yaml: capabilities: { state: { why: … } }"}},
+	{
+		guest: "ungranted-import", manifest: "capabilities: { state: { why: counts } }",
+		want: []string{"it needs the capability state (counts); to grant it, add to pipeline.yaml: plugins.ungranted-import.grants: { state: true }"},
+	},
+	{
+		guest: "empty", manifest: "capabilities: { send: { why: writes } }",
+		want: []string{"it needs the capability send (writes), which this host doesn't offer"},
+	},
+	{guest: "empty", grants: Grants{State: true}, want: []string{"state is granted, but the host has no store for it"}},
+	{guest: "many-misdeeds", want: []string{
+		"it exports no ABI marker", "export weft_buffer is missing", "export weft_handle is a function (i32) -> i32; expected (i32, i32) -> i32",
+		"its memory is not exported", "it has a start section", "import env.open",
+	}},
+	{guest: "invalid-code", want: []string{"the module can't be compiled: "}},
+	{guest: "start-trap", want: []string{"it did not start: _initialize: unreachable"}},
+	{guest: "start-endless", want: []string{"it did not start: weft_start: no answer within 2s"}},
+	{guest: "start-fail", want: []string{"it did not start: weft_start refused to start: no moon tonight"}},
+	{guest: "start-exit", want: []string{"it did not start: _initialize: it ended itself with proc_exit(0)"}},
+	{guest: "buffer-zero", want: []string{"it did not start: weft_buffer has no room for an event of 16384 bytes"}},
+	{guest: "buffer-outside", want: []string{"it did not start: weft_buffer(16384) gave address 49153, which doesn't leave so many bytes in the memory of 65536"}},
+	{guest: "buffer-high", want: []string{"it did not start: weft_buffer(16384) gave address 4294967295"}},
+	{
+		guest: "empty", manifest: "limits: { memory: 32MiB, timeout: 3s }",
+		want: []string{
+			"the manifest asks for 32MiB of memory, more than the default of 16MiB; to allow it, add to pipeline.yaml: plugins.empty.limits: { memory: 32MiB }",
+			"the manifest asks for a timeout of 3s, more than the default of 1s; to allow it, add to pipeline.yaml: plugins.empty.limits: { timeout: 3s }",
+		},
+	},
+}
+
+func TestLoadRefuses(t *testing.T) {
+	s := newSandbox(t, Options{})
+	neighbour := load(t, s, watSpec(t, "done", ""))
+	for _, tc := range refusals {
+		name := tc.guest
+		if tc.manifest != "" {
+			name += " with " + tc.manifest
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			spec := watSpec(t, tc.guest, tc.manifest)
+			spec.Grants, spec.Limits = tc.grants, tc.limits
+			checkRefused(t, s, spec, tc.want)
+			if got, err := handle(neighbour, textCall('0')); err != nil || got.Outcome != hostapi.Done {
+				t.Errorf("the neighbour answers %v, %v", got, err)
+			}
+		})
+	}
+}
+
+func checkRefused(t *testing.T, s *Sandbox, spec Spec, want []string) {
+	t.Helper()
+	p, err := s.Load(context.Background(), spec)
+	var refused *LoadError
+	if !errors.As(err, &refused) || p != nil {
+		t.Fatalf("got %v, %v; want a *LoadError", p, err)
+	}
+	ok := slices.EqualFunc(refused.Problems, want, func(got, part string) bool { return strings.Contains(got, part) })
+	if !ok {
+		t.Errorf("problems:\n%s\nwant parts of each:\n%s", strings.Join(refused.Problems, "\n"), strings.Join(want, "\n"))
+	}
+	for _, p := range refused.Problems {
+		if !strings.Contains(err.Error(), p) {
+			t.Errorf("the error's text lacks the problem %q: %s", p, err)
+		}
+	}
+}
+
+func TestLoadRefusesModule(t *testing.T) {
+	s := newSandbox(t, Options{})
+	good := watModule(t, "empty")
+	section := func(id byte, body ...byte) []byte {
+		return append(slices.Clone(good), append([]byte{id, byte(len(body))}, body...)...)
+	}
+	for name, tc := range map[string]struct {
+		wasm []byte
+		want string
+	}{
+		"nothing":         {nil, "not a WebAssembly module"},
+		"text":            {[]byte("(module)"), "not a WebAssembly module"},
+		"component":       {[]byte("\x00asm\x0d\x00\x01\x00"), "not a WebAssembly core module of version 1 (version bytes 0d 00 01 00)"},
+		"truncated":       {good[:len(good)-1], "it ends in the middle"},
+		"tag section":     {section(13, 0), "section 13 is of a WebAssembly feature that this host doesn't accept"},
+		"section twice":   {section(1, 0), "section 1 is out of order or there twice"},
+		"no manifest":     {good, "the module has no section weft.manifest: build it with `weft plugin build`"},
+		"broken manifest": {withManifest(t, good, "capabilities: 7"), "the manifest is not valid: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			checkRefused(t, s, Spec{Name: "it", Wasm: tc.wasm}, []string{tc.want})
+		})
+	}
+}
+
+// TestLimits holds whose word counts for a limit.
+func TestLimits(t *testing.T) {
+	s := newSandbox(t, Options{})
+	for name, tc := range map[string]struct {
+		manifest string
+		operator Limits
+		want     Limits
+	}{
+		"defaults":           {"", Limits{}, Limits{16 << 20, time.Second, defaultInstances()}},
+		"manifest below":     {"limits: { memory: 1MiB, timeout: 300ms }", Limits{}, Limits{1 << 20, 300 * time.Millisecond, defaultInstances()}},
+		"operator over both": {"limits: { memory: 32MiB, timeout: 3s }", Limits{64 << 20, 2 * time.Second, 3}, Limits{64 << 20, 2 * time.Second, 3}},
+		"operator below":     {"limits: { memory: 8MiB, timeout: 500ms }", Limits{1 << 20, 20 * time.Millisecond, 1}, Limits{1 << 20, 20 * time.Millisecond, 1}},
+		"each by itself":     {"limits: { memory: 8MiB, timeout: 3s }", Limits{Timeout: 4 * time.Second}, Limits{8 << 20, 4 * time.Second, defaultInstances()}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			spec := watSpec(t, "empty", tc.manifest)
+			spec.Limits = tc.operator
+			if got := load(t, s, spec).Limits(); got != tc.want {
+				t.Errorf("limits %+v, want %+v", got, tc.want)
+			}
+		})
+	}
+}
+
+// TestOptionalCapabilities: what a manifest can do without is not refused, and
+// its calls answer DENIED.
+func TestOptionalCapabilities(t *testing.T) {
+	s := newSandbox(t, Options{})
+	var declared strings.Builder
+	declared.WriteString("capabilities:\n")
+	for _, c := range capabilities() {
+		declared.WriteString("  " + c.name + ": { why: tries, optional: true }\n")
+	}
+	p := load(t, s, watSpec(t, "optional-capabilities", declared.String()))
+	if got, err := handle(p, textCall('0')); err != nil || got.Outcome != hostapi.Done {
+		t.Errorf("got %v, %v; want done", got, err)
+	}
+}
+
+func TestLoadKnowsABI(t *testing.T) {
+	s := newSandbox(t, Options{})
+	spec := watSpec(t, "two-markers", "")
+	p := load(t, s, spec)
+	if p.Manifest().Name != "guest" || p.Name() != "two-markers" || len(p.Digest()) != 64 {
+		t.Errorf("name %q of manifest %q, digest %q", p.Name(), p.Manifest().Name, p.Digest())
+	}
+}
+
+// TestStartOrder holds what the host calls, in which order, once an instance.
+func TestStartOrder(t *testing.T) {
+	var logs logLines
+	s := newSandbox(t, Options{Logger: logs.logger()})
+	p := load(t, s, watSpec(t, "start-order", ""))
+	for range 3 {
+		if _, err := handle(p, textCall('0')); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := []string{"INFO initialize", "INFO start", "INFO buffer"}
+	if got := logs.texts(t); !slices.Equal(got, want) {
+		t.Errorf("called %q, want %q", got, want)
+	}
+}
+
+// TestCacheDir: compiled code is kept from other users and is found again.
+func TestCacheDir(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "cache")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		s, err := New(context.Background(), Options{CacheDir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		load(t, s, watSpec(t, "empty", ""))
+		if err := s.Close(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	info, err := os.Stat(dir)
+	if err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("mode %v, %v; want 0700", info.Mode(), err)
+	}
+	entries, err := filepath.Glob(filepath.Join(dir, "*", "*"))
+	if err != nil || len(entries) != 1 {
+		t.Errorf("%d entries, %v; want 1", len(entries), err)
+	}
+	if _, err := New(context.Background(), Options{CacheDir: filepath.Join(entries[0], "below-a-file")}); err == nil {
+		t.Error("a cache below a file was accepted")
+	}
+}

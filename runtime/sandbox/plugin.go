@@ -1,0 +1,226 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+
+	"github.com/tetratelabs/wazero"
+
+	"github.com/weft-dev/weft/runtime/manifest"
+)
+
+// Plugin is a loaded module with its pool of instances, shared by all apps. Its
+// methods may be called by many goroutines at once.
+type Plugin struct {
+	sandbox  *Sandbox
+	name     string
+	manifest *manifest.Manifest
+	digest   string
+	log      *slog.Logger
+	grants   Grants
+	limits   Limits
+	state    State
+
+	runtime  wazero.Runtime
+	compiled wazero.CompiledModule
+	pool     *pool
+	configs  atomic.Pointer[map[string]*Config] // by app
+	counts   counters
+
+	closing  atomic.Bool
+	closed   chan struct{} // closed when nothing of the plugin runs any more
+	closeErr error         // read after closed
+}
+
+// Config is one app's merged config of a plugin.
+type Config struct {
+	JSON []byte // not changed once given
+	ID   uint64 // Event.ConfigID; the same for the same JSON
+}
+
+// Name is the plugin's name in pipeline.yaml.
+func (p *Plugin) Name() string { return p.name }
+
+// Manifest is what the module says of itself.
+func (p *Plugin) Manifest() *manifest.Manifest { return p.manifest }
+
+// Digest is the SHA-256 of the module as it was given, in hex.
+func (p *Plugin) Digest() string { return p.digest }
+
+// Limits are the limits in force.
+func (p *Plugin) Limits() Limits { return p.limits }
+
+// SetConfigs gives each app its config, in place of all given before, and has
+// the plugin's weft_check look at each distinct one. The result tells for which
+// apps that failed, nil where for none: Handle answers ErrNoConfig for them.
+// Calls under way keep the config that they began with.
+func (p *Plugin) SetConfigs(ctx context.Context, configs map[string]Config) map[string]error {
+	accepted := make(map[string]*Config, len(configs))
+	failed := map[string]error{}
+	checked := map[string]error{} // by JSON
+	for app, c := range configs {
+		if c.JSON == nil {
+			c.JSON = []byte{} // nil is 'no config' to the host call
+		}
+		err, ok := checked[string(c.JSON)]
+		if !ok {
+			err = p.checkConfig(ctx, c.JSON)
+			checked[string(c.JSON)] = err
+		}
+		if err != nil {
+			failed[app] = err
+			continue
+		}
+		accepted[app] = &c
+	}
+	p.configs.Store(&accepted)
+	if len(failed) == 0 {
+		return nil
+	}
+	return failed
+}
+
+func (p *Plugin) checkConfig(ctx context.Context, json []byte) error {
+	in, err := p.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	if in.check == nil {
+		p.giveBack(ctx, in, nil)
+		return nil
+	}
+	var failed *CallError
+	defer func() { p.giveBack(ctx, in, failed) }()
+	if failed = in.checkConfig(ctx, json); failed != nil {
+		return failed
+	}
+	return nil
+}
+
+// Handle gives one event to the plugin. ctx carries the event's own deadline;
+// the plugin's timeout counts from the moment an instance is there.
+//
+// The error is a *CallError: nothing of the call is left behind, neither its
+// reply nor its annotations. What it did to state stays.
+func (p *Plugin) Handle(ctx context.Context, call *Call) (Result, error) {
+	p.counts.calls.Add(1)
+	result, failed := p.handle(ctx, call)
+	if failed != nil {
+		p.counts.failed[failed.reason].Add(1)
+		return Result{}, failed
+	}
+	return result, nil
+}
+
+func (p *Plugin) handle(ctx context.Context, call *Call) (result Result, failed *CallError) {
+	cfg := p.config(call.Event.App)
+	if cfg == nil {
+		e := p.callError(reasonError, fmt.Sprintf("app %s: %s", call.Event.App, ErrNoConfig))
+		e.err = ErrNoConfig
+		return Result{}, e
+	}
+	in, err := p.acquire(ctx)
+	if err != nil {
+		return Result{}, err
+	}
+	returned := false
+	defer func() {
+		if !returned { // a panic on our side of the call: the instance is in an unknown state
+			failed = p.callError(reasonTrap, "the host panicked")
+			failed.broken = true
+		}
+		p.giveBack(ctx, in, failed)
+	}()
+	result, failed = in.handleEvent(ctx, call, cfg)
+	returned = true
+	return result, failed
+}
+
+func (p *Plugin) config(app string) *Config {
+	if m := p.configs.Load(); m != nil {
+		return (*m)[app]
+	}
+	return nil
+}
+
+// acquire takes an instance from the pool; giveBack must follow.
+func (p *Plugin) acquire(ctx context.Context) (*instance, *CallError) {
+	in, err := p.pool.acquire(ctx)
+	if err == nil {
+		return in, nil
+	}
+	var call *CallError
+	switch {
+	case errors.Is(err, ErrClosed):
+		e := p.callError(reasonBusy, "the plugin is closed")
+		e.err = ErrClosed
+		return nil, e
+	case ctx.Err() != nil:
+		return nil, p.callError(reasonBusy, fmt.Sprintf("none of its %d instances was free before the event's time ended", p.limits.Instances))
+	case errors.As(err, &call):
+		p.discarded(ctx, call)
+		return nil, call
+	default:
+		return nil, p.callError(reasonError, "no instance could be started: "+cleanText([]byte(err.Error())))
+	}
+}
+
+// giveBack returns an instance to the pool, or ends it where its call left it
+// of no more use.
+func (p *Plugin) giveBack(ctx context.Context, in *instance, failed *CallError) {
+	in.call = callState{}
+	usable := !in.spent && (failed == nil || !failed.broken)
+	if !usable {
+		if failed == nil {
+			failed = p.callError(reasonTimeout, "its time ran out as it answered")
+		}
+		p.discarded(ctx, failed)
+		if err := in.close(context.WithoutCancel(ctx)); err != nil {
+			p.log.Error("close an instance", slog.Any("error", err))
+		}
+	}
+	p.pool.release(in, usable)
+}
+
+// discarded counts and logs an instance that is not used again.
+func (p *Plugin) discarded(ctx context.Context, why *CallError) {
+	p.counts.discards[why.reason].Add(1)
+	attrs := []slog.Attr{slog.String("reason", why.Reason()), slog.String("text", why.text)}
+	if why.trace != "" {
+		attrs = append(attrs, slog.String("trace", why.trace))
+	}
+	p.log.LogAttrs(ctx, slog.LevelWarn, "plugin instance discarded", attrs...)
+}
+
+func (p *Plugin) callError(why reason, text string) *CallError {
+	return &CallError{plugin: p.name, reason: why, text: text}
+}
+
+// Close lets no new call in, sends those away that wait for an instance, and
+// waits for the calls under way. Where ctx ends first it stops them, and gives
+// ctx's error; they are cleaned up behind it. A second Close does nothing.
+func (p *Plugin) Close(ctx context.Context) error {
+	if !p.closing.CompareAndSwap(false, true) {
+		return nil
+	}
+	p.sandbox.remove(p)
+	// The last call frees the runtime, whether or not anybody waits for it.
+	p.pool.close(func() {
+		p.closeErr = errors.Join(p.runtime.Close(context.WithoutCancel(ctx)), p.compiled.Close(context.WithoutCancel(ctx)))
+		close(p.closed)
+	})
+	select {
+	case <-p.closed:
+		return p.closeErr
+	case <-ctx.Done():
+		p.pool.kill()
+		return fmt.Errorf("close plugin %s: calls under way were stopped: %w", p.name, ctx.Err())
+	}
+}
+
+// Wants tells whether the plugin is to get events of a type; see
+// manifest.Manifest.Wants.
+func (p *Plugin) Wants(typ, event string) bool { return p.manifest.Wants(typ, event) }

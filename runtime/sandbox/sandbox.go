@@ -1,0 +1,180 @@
+// Package sandbox runs plugins: WebAssembly modules that come from strangers.
+// It checks a module before its first event, keeps a bounded pool of instances
+// of it, gives it the host calls of ABI 1 and WASI, and ends what goes wrong.
+//
+// It knows no store, no gateway and no WeChat: what a host call needs comes
+// through a small interface, such as State, that its caller supplies. It is the
+// only importer of wazero.
+package sandbox
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+)
+
+// Options are the surroundings of a Sandbox. The zero value works.
+type Options struct {
+	// CacheDir keeps compiled modules between starts. Its entries are native
+	// code that the host runs, so it is made, or set to, mode 0700. Empty:
+	// compiled code is kept in memory only.
+	CacheDir string
+	// Logger takes the plugins' log lines and the sandbox's own; nil: none.
+	Logger *slog.Logger
+	// Now is the wall clock that guests see; nil: time.Now. Time limits use
+	// the real clock.
+	Now func() time.Time
+	// Rand is what random_get reads; used by many goroutines at once; nil:
+	// crypto/rand.
+	Rand io.Reader
+}
+
+// Sandbox holds what all plugins of a host share: the cache of compiled
+// modules. Each plugin has a wazero Runtime of its own, so that one can be
+// closed, and its memory bounded, without the others.
+type Sandbox struct {
+	opt     Options
+	started time.Time // what the guests' monotonic clock counts from
+	cache   wazero.CompilationCache
+
+	mu      sync.Mutex
+	plugins map[*Plugin]struct{} // nil once closed
+	loading int                  // calls of Load under way
+	loaded  chan struct{}        // closed once there are none, after Close began
+}
+
+// New returns a sandbox without plugins. It fails where CacheDir can't be made
+// or kept from other users.
+func New(_ context.Context, opt Options) (*Sandbox, error) {
+	if opt.Logger == nil {
+		opt.Logger = slog.New(slog.DiscardHandler)
+	}
+	if opt.Now == nil {
+		opt.Now = time.Now
+	}
+	if opt.Rand == nil {
+		opt.Rand = rand.Reader
+	}
+	cache, err := openCache(opt.CacheDir)
+	if err != nil {
+		return nil, fmt.Errorf("compile cache: %w", err)
+	}
+	return &Sandbox{opt: opt, started: time.Now(), cache: cache, plugins: map[*Plugin]struct{}{}, loaded: make(chan struct{})}, nil
+}
+
+func openCache(dir string) (wazero.CompilationCache, error) {
+	if dir == "" {
+		return wazero.NewCompilationCache(), nil
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("keep other users out: %w", err)
+	}
+	return wazero.NewCompilationCacheWithDir(dir)
+}
+
+// features are those of WebAssembly 2.0 and no other, written out so that a
+// new version of wazero adds none by itself. Threads and exception handling
+// are never enabled: the latter has an open use after free (wazero #2522).
+const features = api.CoreFeatureMutableGlobal |
+	api.CoreFeatureBulkMemoryOperations |
+	api.CoreFeatureMultiValue |
+	api.CoreFeatureNonTrappingFloatToIntConversion |
+	api.CoreFeatureReferenceTypes |
+	api.CoreFeatureSignExtensionOps |
+	api.CoreFeatureSIMD
+
+// newRuntime returns the runtime of one plugin, with the host's modules in it.
+func (s *Sandbox) newRuntime(ctx context.Context) (wazero.Runtime, error) {
+	cfg := wazero.NewRuntimeConfigCompiler().
+		WithCoreFeatures(features).
+		WithCompilationCache(s.cache).
+		WithDebugInfoEnabled(false)
+	r := wazero.NewRuntimeWithConfig(ctx, withTimeLimit(cfg))
+	for _, m := range []hostModule{weftModule(), wasiModule()} {
+		b := r.NewHostModuleBuilder(m.name)
+		for _, f := range m.funcs {
+			b = b.NewFunctionBuilder().WithGoModuleFunction(f.call, f.sig.params, f.sig.results).Export(f.name)
+		}
+		if _, err := b.Instantiate(ctx); err != nil {
+			return nil, errors.Join(fmt.Errorf("host module %s: %w", m.name, err), r.Close(ctx))
+		}
+	}
+	return r, nil
+}
+
+// begin lets a load in, where the sandbox isn't closed; end must follow.
+func (s *Sandbox) begin() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.plugins == nil {
+		return fmt.Errorf("sandbox: %w", ErrClosed)
+	}
+	s.loading++
+	return nil
+}
+
+func (s *Sandbox) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.loading--
+	if s.plugins == nil && s.loading == 0 {
+		close(s.loaded)
+	}
+}
+
+func (s *Sandbox) add(p *Plugin) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.plugins == nil {
+		return fmt.Errorf("sandbox: %w", ErrClosed)
+	}
+	s.plugins[p] = struct{}{}
+	return nil
+}
+
+func (s *Sandbox) remove(p *Plugin) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.plugins, p)
+}
+
+// Close lets no new load in, closes the plugins that are still there, as
+// Plugin.Close does, waits for loads under way, and closes the cache. Where ctx
+// ends first, the cache stays for those who use it. A second Close does nothing.
+func (s *Sandbox) Close(ctx context.Context) error {
+	s.mu.Lock()
+	plugins := s.plugins
+	s.plugins = nil
+	if plugins != nil && s.loading == 0 {
+		close(s.loaded)
+	}
+	s.mu.Unlock()
+	if plugins == nil {
+		return nil
+	}
+	var errs []error
+	for p := range plugins {
+		errs = append(errs, p.Close(ctx))
+	}
+	select {
+	case <-s.loaded:
+	case <-ctx.Done():
+		errs = append(errs, fmt.Errorf("wait for plugins that load: %w", ctx.Err()))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	return s.cache.Close(ctx)
+}

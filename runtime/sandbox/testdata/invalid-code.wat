@@ -1,0 +1,6 @@
+;; Leaves nothing on the stack where an i32 is expected: validation fails.
+(module
+  (memory (export "memory") 1)
+  (func (export "weft_abi_1"))
+  (func (export "weft_buffer") (param i32) (result i32) (i32.const 1024))
+  (func (export "weft_handle") (param i32 i32) (result i32)))

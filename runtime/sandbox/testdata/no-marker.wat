@@ -1,0 +1,5 @@
+;; Exports no ABI marker.
+(module
+  (memory (export "memory") 1)
+  (func (export "weft_buffer") (param i32) (result i32) (i32.const 1024))
+  (func (export "weft_handle") (param i32 i32) (result i32) (i32.const 0)))

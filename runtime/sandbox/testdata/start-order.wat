@@ -1,0 +1,16 @@
+;; Logs where it is called.
+(module
+  (import "weft" "log" (func $log (param i32 i32 i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 16) "initialize")
+  (data (i32.const 32) "start")
+  (data (i32.const 48) "buffer")
+  (func (export "weft_abi_1"))
+  (func (export "_initialize") (call $log (i32.const 1) (i32.const 16) (i32.const 10)))
+  (func (export "weft_start") (result i32)
+    (call $log (i32.const 1) (i32.const 32) (i32.const 5))
+    (i32.const 0))
+  (func (export "weft_buffer") (param i32) (result i32)
+    (call $log (i32.const 1) (i32.const 48) (i32.const 6))
+    (i32.const 1024))
+  (func (export "weft_handle") (param i32 i32) (result i32) (i32.const 0)))

@@ -1,0 +1,7 @@
+;; Speaks ABI 1 and a later one.
+(module
+  (memory (export "memory") 1)
+  (func (export "weft_abi_1"))
+  (func (export "weft_abi_9"))
+  (func (export "weft_buffer") (param i32) (result i32) (i32.const 1024))
+  (func (export "weft_handle") (param i32 i32) (result i32) (i32.const 0)))

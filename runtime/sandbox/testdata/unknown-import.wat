@@ -1,0 +1,9 @@
+;; Imports functions that the host doesn't have.
+(module
+  (import "env" "open" (func (param i32) (result i32)))
+  (import "weft" "exec" (func))
+  (import "wasi_snapshot_preview1" "fork" (func (result i32)))
+  (memory (export "memory") 1)
+  (func (export "weft_abi_1"))
+  (func (export "weft_buffer") (param i32) (result i32) (i32.const 1024))
+  (func (export "weft_handle") (param i32 i32) (result i32) (i32.const 0)))
