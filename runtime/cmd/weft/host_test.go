@@ -123,7 +123,7 @@ func startHost(t *testing.T, dir string, argv ...string) *host {
 		h.url = "http://" + addr
 	case <-h.exited:
 		t.Fatalf("weft serve ended before it served:\n%s", h.logs)
-	case <-time.After(60 * time.Second):
+	case <-time.After(3 * time.Minute): // it may have to be compiled first
 		t.Fatalf("weft serve did not say that it serves:\n%s", h.logs)
 	}
 	return h
