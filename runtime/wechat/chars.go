@@ -54,6 +54,19 @@ func skip(b []byte, i int, class uint8) int {
 	return i
 }
 
+// skipText returns the first place from i on whose character is neither in
+// inText nor a common one of three bytes; len(b) where there is none.
+func skipText(b []byte, i int) int {
+	for {
+		i = skip(b, i, inText)
+		if !common(b[i:]) {
+			return i
+		}
+		for i += 3; common(b[i:]); i += 3 {
+		}
+	}
+}
+
 // skipCDATA returns the first place from i on whose character is neither in
 // inCDATA nor a common one of three bytes, or is ']'; len(b) where there is
 // none. It goes eight bytes at a time.

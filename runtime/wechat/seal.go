@@ -28,12 +28,17 @@ func (a *Account) AppendSealed(dst, msg []byte, o Opened, timestamp int64, rando
 }
 
 // cleanNonce leaves out what can't be written in XML as it stands: the answer's
-// signature is over what the reader reads.
+// signature is over what the reader reads. Where nothing is left it is "0".
 func cleanNonce(s string) string {
+	odd := func(c byte) bool { return c < ' ' || c > '~' }
 	for i := range len(s) {
-		if s[i] < ' ' || s[i] > '~' {
-			return string(slices.DeleteFunc([]byte(s), func(c byte) bool { return c < ' ' || c > '~' }))
+		if !odd(s[i]) {
+			continue
 		}
+		if b := slices.DeleteFunc([]byte(s), odd); len(b) > 0 {
+			return string(b)
+		}
+		return "0"
 	}
 	return s
 }
@@ -89,8 +94,8 @@ func (e *envelope) append(dst, msg []byte, random [16]byte) []byte {
 // WeChat would post it to the account named to (ToUserName), and returns the
 // query to post it with. The mode and the secrets are the account's current
 // ones. Encrypted: an envelope with the sealed message. Compatible: msg with
-// Encrypt added as its last element; msg is sealed alone where it isn't a
-// document. Plain: msg.
+// Encrypt added as its last element; msg is sealed alone where that can't be
+// done. Plain: msg.
 func (a *Account) AppendCallback(dst, msg []byte, f Format, to string, timestamp int64, nonce string, random [16]byte) ([]byte, Query) {
 	token := a.now.tokens[0]
 	q := Query{Timestamp: strconv.FormatInt(timestamp, 10), Nonce: nonce}
@@ -122,11 +127,16 @@ func (a *Account) AppendCallback(dst, msg []byte, f Format, to string, timestamp
 }
 
 // bodyEnd returns where the root of a document ends, before its end tag or
-// bracket; -1 where it isn't one.
+// bracket; -1 where msg is none, or has an Encrypt of its own.
 func bodyEnd(msg []byte, f Format) int {
 	var t tree
 	if t.scan(f, msg) != nil || t.leaves == 0 {
 		return -1
+	}
+	for i := range t.size {
+		if n := t.at(i); n.parent == 0 && string(t.bytes(n.name)) == "Encrypt" {
+			return -1
+		}
 	}
 	if f == JSON {
 		return bytes.LastIndexByte(msg, '}')

@@ -45,29 +45,32 @@ type tree struct {
 	size   int32  // how many nodes there are
 	leaves int
 	few    [few]node
-	more   []node            // those beyond few
+	more   []*[chunk]node    // those beyond few
 	wide   map[sibling]int32 // children of nodes that have many of them
 }
 
-const few = 12
+const (
+	few   = 12
+	chunk = 512
+)
 
-// at returns a node. The pointer is good until the next node is made.
+// at returns a node.
 func (t *tree) at(id int32) *node {
 	if id < few {
 		return &t.few[id]
 	}
-	return &t.more[id-few]
+	i := uint32(id - few)
+	return &t.more[i/chunk][i%chunk]
 }
 
 // grow makes the next node, all zero.
 func (t *tree) grow() (int32, *node) {
 	id := t.size
 	t.size++
-	if id < few {
-		return id, &t.few[id]
+	if id >= few && (id-few)%chunk == 0 {
+		t.more = append(t.more, new([chunk]node))
 	}
-	t.more = append(t.more, node{})
-	return id, &t.more[id-few]
+	return id, t.at(id)
 }
 
 // sibling finds a child of a node with many children by its name.
@@ -201,6 +204,9 @@ func (t *tree) own(v span) span {
 	n := len(t.body)
 	if v.lo != v.hi && int(v.lo) >= n {
 		return v
+	}
+	if t.aux == nil {
+		t.aux = make([]byte, 0, n) // unescaped text is no longer than the body
 	}
 	start := len(t.aux)
 	t.aux = append(t.aux, t.body[v.lo:v.hi]...)

@@ -84,7 +84,7 @@ var (
 func (s *xmlScanner) chars() error {
 	from := s.pos // of the run that is not taken yet
 	for i := from; ; {
-		i = skip(s.body, i, inText)
+		i = skipText(s.body, i)
 		if i == len(s.body) {
 			return s.failAt(i, "ends within an element")
 		}
@@ -121,12 +121,14 @@ func (s *xmlScanner) cdata() error {
 			return s.failAt(i, "ends within CDATA")
 		}
 		if s.body[i] == ']' {
-			if rest := s.body[i:]; len(rest) > 2 && rest[1] == ']' && rest[2] == '>' {
-				s.take(from, i)
-				s.pos = i + len("]]>")
+			open := i
+			for i++; i < len(s.body) && s.body[i] == ']'; i++ {
+			}
+			if i < len(s.body) && s.body[i] == '>' && i-open >= 2 {
+				s.take(from, i-2)
+				s.pos = i + 1
 				return nil
 			}
-			i++
 			continue
 		}
 		var err error
@@ -138,22 +140,28 @@ func (s *xmlScanner) cdata() error {
 
 // special takes the character at i, which is of more than one byte, a carriage
 // return or one that XML forbids; such are dropped here, for users can type
-// them. It returns from and i as they are behind it.
+// them. It returns from and i as they are behind it, and behind more of its
+// kind.
 func (s *xmlScanner) special(from, i int) (int, int, error) {
-	n, keep := 1, false
-	if c := s.body[i]; c >= utf8.RuneSelf {
-		if n, keep = multibyte(s.body[i:]); n == 0 {
+	b := s.body
+	if b[i] >= utf8.RuneSelf {
+		n, keep := multibyte(b[i:])
+		if n == 0 {
 			return 0, 0, s.failAt(i, "broken UTF-8")
 		}
-	}
-	if keep {
-		return from, i + n, nil
+		if keep {
+			return from, i + n, nil
+		}
+		s.take(from, i)
+		return i + n, i + n, nil
 	}
 	s.take(from, i)
-	if s.body[i] == '\r' && (i+1 == len(s.body) || s.body[i+1] != '\n') {
-		s.rune('\n')
+	for ; i < len(b) && (b[i] == '\r' || classes[b[i]] == 0 && b[i] < ' '); i++ {
+		if b[i] == '\r' && (i+1 == len(b) || b[i+1] != '\n') {
+			s.rune('\n')
+		}
 	}
-	return i + n, i + n, nil
+	return i, i, nil
 }
 
 // take appends body[from:to] to the text.
