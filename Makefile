@@ -1,0 +1,55 @@
+# Weft's commands for people and for CI. `make help` lists them.
+
+GO       ?= go
+# How long `make fuzz` runs each fuzz test, and which packages it takes.
+FUZZTIME ?= 10m
+FUZZPKGS ?= ./...
+# Plugins are the folders that have a manifest.
+PLUGINS  := $(patsubst %/plugin.yaml,%,$(wildcard plugins/*/plugin.yaml))
+VECTORS  := $(if $(WEFT_VECTORS),$(abspath $(WEFT_VECTORS)),)
+
+.DEFAULT_GOAL := help
+.PHONY: help build plugins run test check bench bars fuzz deps clean
+
+help: ## lists these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+build: ## compiles bin/weft
+	$(GO) build -o bin/weft ./runtime/cmd/weft
+
+plugins: build ## compiles every plugin of plugins/ to WebAssembly
+	@set -e; for dir in $(PLUGINS); do bin/weft plugin build "$$dir"; done
+
+run: plugins ## builds all and serves pipeline.yaml
+	bin/weft serve -c pipeline.yaml
+
+test: deps plugins ## runs every test with the race detector, long ones shortened
+	WEFT_VECTORS="$(VECTORS)" $(GO) test -race -timeout 14m ./...
+
+check: ## format, vet and lint, tests included
+	@unformatted="$$($(GO) tool gofumpt -l .)"; \
+	if [ -n "$$unformatted" ]; then printf 'not formatted, run `go tool gofumpt -w .`:\n%s\n' "$$unformatted" >&2; exit 1; fi
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(GO) mod tidy -diff
+
+bench: deps plugins ## runs the benchmarks
+	WEFT_VECTORS="$(VECTORS)" $(GO) test -run '^$$' -bench . -benchmem -timeout 30m ./...
+
+bars: deps plugins ## runs the tests in full, those over 20 s too
+	WEFT_BARS=1 WEFT_VECTORS="$(VECTORS)" $(GO) test -timeout 120m ./...
+
+fuzz: ## runs each fuzz test for FUZZTIME
+	@set -e; for pkg in $$($(GO) list $(FUZZPKGS)); do \
+		for fuzz in $$($(GO) test -list '^Fuzz' "$$pkg" | grep '^Fuzz' || true); do \
+			echo "$$pkg $$fuzz"; \
+			WEFT_VECTORS="$(VECTORS)" $(GO) test -run '^$$' -fuzz "^$$fuzz\$$" -fuzztime $(FUZZTIME) "$$pkg"; \
+		done; \
+	done
+
+deps: ## installs what the tests call, where it is missing (Debian, Ubuntu)
+	@.ci/deps
+
+clean: ## removes what was built, and the sample's data
+	rm -rf bin data
+	rm -f plugins/*/*.wasm

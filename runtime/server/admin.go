@@ -1,0 +1,86 @@
+package server
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/weft-dev/weft/runtime/store"
+)
+
+// probeTime is how long /readyz waits for the store.
+const probeTime = time.Second
+
+// health answers /healthz and /readyz.
+type health struct {
+	store    store.Store
+	stopping atomic.Bool
+}
+
+// alive says that the process runs.
+func (h *health) alive(ec echo.Context) error { return status(ec, http.StatusOK, "ok") }
+
+// ready is asked only once the configuration is loaded and the store was
+// opened. While the store is away it stays 200 and says degraded: else a
+// balancer would take out all hosts at once. It is 503 when the host stops.
+func (h *health) ready(ec echo.Context) error {
+	if h.stopping.Load() {
+		return status(ec, http.StatusServiceUnavailable, "stopping")
+	}
+	ctx, cancel := context.WithTimeout(ec.Request().Context(), probeTime)
+	defer cancel()
+	if _, err := h.store.Get(ctx, "weft/probe", "ready"); err != nil && !errors.Is(err, store.ErrNotFound) {
+		return status(ec, http.StatusOK, "degraded")
+	}
+	return status(ec, http.StatusOK, "ok")
+}
+
+func status(ec echo.Context, code int, text string) error {
+	return ec.JSON(code, map[string]string{"status": text})
+}
+
+// route adds the paths to e.
+func (h *health) route(e *echo.Echo) {
+	for _, method := range []string{http.MethodGet, http.MethodHead} {
+		e.Add(method, "/healthz", h.alive)
+		e.Add(method, "/readyz", h.ready)
+	}
+}
+
+// withToken lets only requests through that show the token. An empty one lets
+// all through: the listener is loopback.
+func withToken(token string) echo.MiddlewareFunc {
+	want := sha256.Sum256([]byte(token))
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(ec echo.Context) error {
+			if token == "" {
+				return next(ec)
+			}
+			shown, ok := strings.CutPrefix(ec.Request().Header.Get("Authorization"), "Bearer ")
+			got := sha256.Sum256([]byte(shown))
+			if subtle.ConstantTimeCompare(got[:], want[:]) != 1 || !ok {
+				ec.Response().Header().Set("WWW-Authenticate", "Bearer")
+				return errToken
+			}
+			return next(ec)
+		}
+	}
+}
+
+// loopback says whether only this machine reaches a HOST:PORT.
+func loopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}

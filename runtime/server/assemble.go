@@ -1,0 +1,249 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/weft-dev/weft/runtime/config"
+	"github.com/weft-dev/weft/runtime/pipeline"
+	"github.com/weft-dev/weft/runtime/sandbox"
+	"github.com/weft-dev/weft/runtime/wechat"
+)
+
+// assembly is a configuration with all that it names: loaded, checked, joined.
+type assembly struct {
+	cfg      *config.Config
+	sandbox  *sandbox.Sandbox
+	plugins  map[string]*sandbox.Plugin // by name in pipeline.yaml
+	accounts map[string]*wechat.Account // by app
+	set      *pipeline.Set
+	// problems is all that was found, warnings included; with an error in it
+	// the assembly must not serve.
+	problems config.Problems
+	// broken holds what is wrong with a plugin's config in an app. It takes out
+	// that app only.
+	broken map[string]config.Problems
+}
+
+// assembleOptions is what an assembly needs from its surroundings.
+type assembleOptions struct {
+	cacheDir string // of compiled modules; "": none
+	state    sandbox.State
+	log      *slog.Logger
+	noEnv    bool // secrets may be missing: accounts are not looked at
+}
+
+// assemble loads every plugin of cfg, checks each config that an app uses and
+// builds the pipelines. It goes on past problems, so that all are found at once.
+// The caller closes the assembly, whatever is in its problems; an error is what
+// no change of the configuration would mend.
+func assemble(ctx context.Context, cfg *config.Config, opt assembleOptions) (*assembly, error) {
+	box, err := sandbox.New(ctx, sandbox.Options{CacheDir: opt.cacheDir, Logger: opt.log})
+	if err != nil {
+		return nil, fmt.Errorf("starting the sandbox: %w", err)
+	}
+	a := &assembly{
+		cfg: cfg, sandbox: box,
+		plugins:  make(map[string]*sandbox.Plugin, len(cfg.Plugins)),
+		accounts: make(map[string]*wechat.Account, len(cfg.Apps)),
+		broken:   make(map[string]config.Problems),
+	}
+	a.loadPlugins(ctx, opt.state)
+	if err := ctx.Err(); err != nil {
+		a.close(context.WithoutCancel(ctx))
+		return nil, fmt.Errorf("loading plugins: %w", err)
+	}
+	a.setConfigs(ctx)
+	if !opt.noEnv {
+		a.openAccounts()
+	}
+	a.buildPipelines()
+	return a, nil
+}
+
+// close gives back the plugins' instances and the sandbox.
+func (a *assembly) close(ctx context.Context) error {
+	var errs []error
+	for name, p := range a.plugins {
+		if err := p.Close(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("closing plugin %s: %w", name, err))
+		}
+	}
+	if err := a.sandbox.Close(ctx); err != nil {
+		errs = append(errs, fmt.Errorf("closing the sandbox: %w", err))
+	}
+	return errors.Join(errs...)
+}
+
+// loadPlugins loads side by side, as many at once as there are cores, and
+// reports in the order of the file.
+func (a *assembly) loadPlugins(ctx context.Context, state sandbox.State) {
+	type outcome struct {
+		plugin   *sandbox.Plugin
+		problems config.Problems
+	}
+	outcomes := make([]outcome, len(a.cfg.Plugins))
+	slots := make(chan struct{}, runtime.GOMAXPROCS(0))
+	var wg sync.WaitGroup
+	for i, p := range a.cfg.Plugins {
+		wg.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			outcomes[i].plugin, outcomes[i].problems = a.loadPlugin(ctx, p, state)
+		})
+	}
+	wg.Wait()
+	for i, o := range outcomes {
+		a.problems = append(a.problems, o.problems...)
+		if o.plugin != nil {
+			a.plugins[a.cfg.Plugins[i].Name] = o.plugin
+		}
+	}
+}
+
+func (a *assembly) loadPlugin(ctx context.Context, p *config.Plugin, state sandbox.State) (*sandbox.Plugin, config.Problems) {
+	wasm, err := os.ReadFile(p.Source)
+	if err != nil {
+		advice := ""
+		if errors.Is(err, os.ErrNotExist) {
+			advice = "compile it with `weft plugin build` and the folder of its source"
+		}
+		return nil, config.Problems{{Pos: p.Pos, Text: fmt.Sprintf("plugin %s: %v", p.Name, err), Advice: advice}}
+	}
+	loaded, err := a.sandbox.Load(ctx, sandbox.Spec{
+		Name: p.Name, Wasm: wasm,
+		Grants: sandbox.Grants{State: p.Grants.State},
+		Limits: sandbox.Limits{Memory: p.Limits.Memory, Timeout: p.Limits.Timeout, Instances: p.Limits.Instances},
+		State:  state,
+	})
+	if err == nil {
+		return loaded, nil
+	}
+	var le *sandbox.LoadError
+	if !errors.As(err, &le) {
+		return nil, config.Problems{{Pos: p.Pos, Text: fmt.Sprintf("plugin %s: %v", p.Name, err)}}
+	}
+	var problems config.Problems
+	for _, text := range le.Problems {
+		problems = append(problems, config.Problem{Pos: p.Pos, Text: fmt.Sprintf("plugin %s: %s", p.Name, text)})
+	}
+	return nil, problems
+}
+
+// setConfigs checks each app's config of each plugin, by the schema first and
+// then by the plugin's own weft_check, and gives the good ones to the plugin.
+func (a *assembly) setConfigs(ctx context.Context) {
+	for _, p := range a.cfg.Plugins {
+		loaded := a.plugins[p.Name]
+		if loaded == nil {
+			continue
+		}
+		good := make(map[string]sandbox.Config, len(p.Apps))
+		for _, app := range p.Apps {
+			pc := app.Configs[p.Name]
+			bad := loaded.Manifest().CheckConfig(pc.JSON)
+			for _, b := range bad {
+				text := b.Text
+				if b.Pointer != "" {
+					text = b.Pointer + ": " + text
+				}
+				a.breakApp(app, p, pc.PosOf(b.Pointer), text)
+			}
+			if len(bad) == 0 {
+				good[app.Name] = sandbox.Config{JSON: pc.JSON, ID: pc.ID}
+			}
+		}
+		failed := loaded.SetConfigs(ctx, good)
+		for _, app := range p.Apps {
+			if err := failed[app.Name]; err != nil {
+				a.breakApp(app, p, app.Configs[p.Name].Pos, err.Error())
+			}
+		}
+	}
+}
+
+func (a *assembly) breakApp(app *config.App, p *config.Plugin, pos config.Pos, text string) {
+	a.broken[app.Name] = append(a.broken[app.Name], config.Problem{
+		Pos: pos, Text: fmt.Sprintf("config of plugin %s for app %s: %s", p.Name, app.Name, text),
+	})
+}
+
+func (a *assembly) openAccounts() {
+	for _, app := range a.cfg.Apps {
+		account, err := openAccount(app)
+		if err != nil {
+			a.problems = append(a.problems, config.Problem{Pos: app.Pos, Text: fmt.Sprintf("app %s: %v", app.Name, err)})
+			continue
+		}
+		a.accounts[app.Name] = account
+	}
+}
+
+// openAccount makes the protocol's side of an app. Its errors hold no secret.
+func openAccount(app *config.App) (*wechat.Account, error) {
+	mode, err := wechat.ParseMode(app.Mode)
+	if err != nil {
+		return nil, err
+	}
+	c := wechat.AccountConfig{AppID: app.AppID, Mode: mode, Token: app.Token, AESKey: app.EncodingAESKey, MaxSkew: app.MaxSkew}
+	if prev := app.Previous; prev != nil {
+		c.Previous = &wechat.PreviousConfig{Token: prev.Token, AESKey: prev.EncodingAESKey, Mode: mode, Until: prev.Until}
+		if prev.Token == "" {
+			c.Previous.Token = app.Token
+		}
+		if prev.EncodingAESKey == "" {
+			c.Previous.AESKey = app.EncodingAESKey
+		}
+		if prev.Mode != "" {
+			if c.Previous.Mode, err = wechat.ParseMode(prev.Mode); err != nil {
+				return nil, fmt.Errorf("previous: %w", err)
+			}
+		}
+	}
+	return wechat.NewAccount(c)
+}
+
+// buildPipelines compiles the pipelines. A plugin that didn't load is stood in
+// for, so that its stages are checked all the same.
+func (a *assembly) buildPipelines() {
+	guests := make(map[string]pipeline.Plugin, len(a.cfg.Plugins))
+	for _, p := range a.cfg.Plugins {
+		guests[p.Name] = guest{a.plugins[p.Name]}
+	}
+	// An app that is out of service has no pipeline: its entries of the durable
+	// queue become dead letters instead of failing in their plugin.
+	cfg := *a.cfg
+	cfg.Apps = slices.DeleteFunc(slices.Clone(cfg.Apps), func(app *config.App) bool { return len(a.broken[app.Name]) > 0 })
+	set, problems := pipeline.Build(&cfg, guests, pipeline.KnownWords(documented()))
+	a.set = set
+	a.problems = append(a.problems, problems...)
+}
+
+// appProblems lists what is wrong with single apps, in the order of the file.
+func (a *assembly) appProblems() config.Problems {
+	var ps config.Problems
+	for _, app := range a.cfg.Apps {
+		ps = append(ps, a.broken[app.Name]...)
+	}
+	return ps
+}
+
+// documented tells whether WeChat's documents have a word as a type or an
+// event, in any letter case.
+func documented() func(word string) bool {
+	words := map[string]bool{}
+	c := wechat.Catalogue()
+	for _, list := range [][]string{c.MsgTypes, c.Events, c.InfoTypes} {
+		for _, w := range list {
+			words[strings.ToLower(w)] = true
+		}
+	}
+	return func(word string) bool { return words[strings.ToLower(word)] }
+}

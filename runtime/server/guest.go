@@ -1,0 +1,29 @@
+package server
+
+import (
+	"context"
+	"errors"
+
+	"github.com/weft-dev/weft/runtime/pipeline"
+	"github.com/weft-dev/weft/runtime/sandbox"
+)
+
+// guest is a loaded plugin as the pipeline sees it.
+type guest struct{ plugin *sandbox.Plugin }
+
+// Wants says whether the plugin's manifest has room for such an event. One that
+// did not load wants all: its configuration never serves.
+func (g guest) Wants(typ, event string) bool {
+	return g.plugin == nil || g.plugin.Manifest().Wants(typ, event)
+}
+
+var errNotLoaded = errors.New("the plugin did not load")
+
+// Handle runs the plugin on one event.
+func (g guest) Handle(ctx context.Context, call *pipeline.Call) (pipeline.Result, error) {
+	if g.plugin == nil {
+		return pipeline.Result{}, errNotLoaded
+	}
+	res, err := g.plugin.Handle(ctx, &sandbox.Call{Event: call.Event, Attrs: call.Attrs, Reply: call.Reply, Passive: call.Passive})
+	return pipeline.Result{Outcome: res.Outcome, Reply: res.Reply, ReplySet: res.ReplySet, Annotations: res.Annotations}, err
+}

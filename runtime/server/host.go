@@ -1,0 +1,218 @@
+// Package server is where all rooms are joined, and only here: it reads the
+// configuration, loads what it names, serves callbacks over HTTP and stops again.
+// It does the work of the commands, too.
+//
+// One callback's way stands in callback.go, the start and stop of a host in
+// host.go, the loading of a configuration in assemble.go.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/weft-dev/weft/runtime/config"
+	"github.com/weft-dev/weft/runtime/pipeline"
+	"github.com/weft-dev/weft/runtime/store"
+	"github.com/weft-dev/weft/runtime/store/bolt"
+	"github.com/weft-dev/weft/runtime/telemetry"
+)
+
+const (
+	// answerSlack is what a request may take beside the time until its answer.
+	answerSlack = 10 * time.Second
+	// adminTime bounds a request to the admin listener.
+	adminTime = 30 * time.Second
+	// closeTime is what is left for closing when the drain took all its time.
+	closeTime = 5 * time.Second
+)
+
+// Host is a running Weft: listeners, pipelines, plugins and store.
+type Host struct {
+	cfg      *config.Config
+	log      *slog.Logger
+	store    store.Store
+	assembly *assembly
+	engine   *pipeline.Engine
+	health   *health
+	public   *listener
+	admin    *listener
+}
+
+// Serve runs the configuration in file until ctx ends, then drains and returns.
+// It returns config.Problems where the configuration is wrong; nothing served,
+// then.
+func Serve(ctx context.Context, file string, log *slog.Logger) error {
+	h, err := Start(ctx, file, log)
+	if err != nil {
+		return err
+	}
+	var failed error
+	select {
+	case <-ctx.Done():
+	case <-h.public.done:
+		failed = h.public.err
+	case <-h.admin.done:
+		failed = h.admin.err
+	}
+	return errors.Join(failed, h.Stop(context.WithoutCancel(ctx)))
+}
+
+// Start reads file, loads all that it names and accepts callbacks when it
+// returns. The caller stops the Host. ctx bounds the start only.
+func Start(ctx context.Context, file string, log *slog.Logger) (*Host, error) {
+	cfg, warnings, err := readConfig(file, false)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range warnings {
+		log.LogAttrs(ctx, slog.LevelWarn, "configuration", slog.String("problem", p.String()))
+	}
+	h := &Host{cfg: cfg, log: log}
+	if err := h.start(ctx); err != nil {
+		return nil, errors.Join(err, h.closeAll(context.WithoutCancel(ctx)))
+	}
+	return h, nil
+}
+
+// start brings the parts up, each on those before it. What it leaves in h when
+// it fails, closeAll closes.
+func (h *Host) start(ctx context.Context) error {
+	if err := os.MkdirAll(h.cfg.Server.Data, 0o700); err != nil {
+		return fmt.Errorf("server.data: %w", err)
+	}
+	opened, err := bolt.Open(ctx, bolt.Options{Dir: h.cfg.Store.Dir, Logger: h.log})
+	if err != nil {
+		return fmt.Errorf("opening the store: %w", err)
+	}
+	h.store = opened
+	if err := h.assemble(ctx); err != nil {
+		return err
+	}
+	metrics := telemetry.NewMetrics()
+	if err := metrics.Registry().Register(newPluginMetrics(h.assembly.plugins)); err != nil {
+		return fmt.Errorf("registering metrics: %w", err)
+	}
+	hostname, err := os.Hostname()
+	if err != nil {
+		return fmt.Errorf("reading the host's name: %w", err)
+	}
+	engine, err := pipeline.NewEngine(pipeline.Options{Store: h.store, Metrics: metrics, Logger: h.log, Host: hostname})
+	if err != nil {
+		return fmt.Errorf("making the engine: %w", err)
+	}
+	h.engine = engine
+	if err := engine.Start(context.WithoutCancel(ctx), h.assembly.set); err != nil {
+		return fmt.Errorf("starting the pipelines: %w", err)
+	}
+	return h.open(ctx, metrics)
+}
+
+// assemble loads the configuration. Errors of it end the start; a plugin's
+// config that is wrong takes out its app only.
+func (h *Host) assemble(ctx context.Context) error {
+	a, err := assemble(ctx, h.cfg, assembleOptions{
+		cacheDir: filepath.Join(h.cfg.Server.Data, "cache"),
+		state:    &pluginState{store: h.store, log: h.log},
+		log:      h.log,
+	})
+	if err != nil {
+		return err
+	}
+	h.assembly = a
+	if a.problems.Err() != nil {
+		return append(a.problems, a.appProblems()...)
+	}
+	for _, p := range a.problems {
+		h.log.LogAttrs(ctx, slog.LevelWarn, "configuration", slog.String("problem", p.String()))
+	}
+	for _, app := range h.cfg.Apps {
+		for _, p := range a.broken[app.Name] {
+			h.log.LogAttrs(ctx, slog.LevelError, "app out of service", slog.String("app", app.Name), slog.String("problem", p.String()))
+		}
+	}
+	return nil
+}
+
+// open binds both listeners, and only then accepts: a start that fails accepts
+// nothing.
+func (h *Host) open(ctx context.Context, metrics *telemetry.Metrics) error {
+	h.health = &health{store: h.store}
+	longest := time.Duration(0)
+	for _, p := range h.cfg.Pipelines {
+		longest = max(longest, p.AnswerWithin)
+	}
+	public := newEcho(h.log)
+	h.health.route(public)
+	callbacks := newCallbacks(h.assembly, h.engine, metrics, h.log)
+	public.Any("/wx/:app", callbacks.byName)
+	public.Any("/*", callbacks.byPath)
+	admin := newEcho(h.log)
+	admin.Use(withToken(h.cfg.Server.AdminToken))
+	h.health.route(admin)
+	admin.GET("/metrics", echo.WrapHandler(metrics.Handler()))
+
+	var err error
+	if h.public, err = listen(ctx, "listen", h.cfg.Server.Listen, public, longest+answerSlack, h.log); err != nil {
+		return err
+	}
+	if h.admin, err = listen(ctx, "admin", h.cfg.Server.Admin, admin, adminTime, h.log); err != nil {
+		return err
+	}
+	if h.cfg.Server.AdminToken == "" && !loopback(h.admin.addr()) {
+		return fmt.Errorf("server.admin: %s is not loopback: set server.admin_token", h.admin.addr())
+	}
+	h.public.serve()
+	h.admin.serve()
+	h.log.LogAttrs(ctx, slog.LevelInfo, "serving", slog.String("listen", h.public.addr()), slog.String("admin", h.admin.addr()),
+		slog.String("version", Version()), slog.Int("apps", len(h.cfg.Apps)), slog.Int("plugins", len(h.cfg.Plugins)))
+	return nil
+}
+
+// Stop takes no new callback, lets those in flight and the events behind them
+// end within server.drain, and closes everything. What did not end is in the
+// durable queue and runs again after the next start. When Stop returns, no
+// goroutine of the Host is left.
+func (h *Host) Stop(ctx context.Context) error {
+	h.health.stopping.Store(true)
+	h.log.LogAttrs(ctx, slog.LevelInfo, "stopping", slog.String("drain", h.cfg.Server.Drain.String()))
+	drain, cancel := context.WithTimeout(ctx, h.cfg.Server.Drain)
+	defer cancel()
+	// Requests that are left when the time is up stay connected: the engine makes
+	// their events durable and answers them, and closeAll lets that out.
+	err := h.public.srv.Shutdown(drain)
+	if err = errors.Join(err, h.engine.Drain(drain)); err != nil {
+		h.log.LogAttrs(ctx, slog.LevelWarn, "drain incomplete: the rest runs after the next start", slog.String("error", err.Error()))
+	}
+	err = h.closeAll(ctx)
+	h.log.LogAttrs(ctx, slog.LevelInfo, "stopped")
+	return err
+}
+
+// closeAll closes what there is, the last opened first.
+func (h *Host) closeAll(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, closeTime)
+	defer cancel()
+	var errs []error
+	for _, l := range []*listener{h.public, h.admin} {
+		if l != nil {
+			errs = append(errs, l.stop(ctx))
+		}
+	}
+	if h.engine != nil {
+		errs = append(errs, h.engine.Close())
+	}
+	if h.assembly != nil {
+		errs = append(errs, h.assembly.close(ctx))
+	}
+	if h.store != nil {
+		errs = append(errs, h.store.Close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,261 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/weft-dev/weft/runtime/config"
+	"github.com/weft-dev/weft/runtime/wechat"
+)
+
+// TestHealth asks both listeners, before and after the store went away.
+func TestHealth(t *testing.T) {
+	h := startHost(t, writeConfig(t, echoSections()))
+	serving := h.log.lines(t, "serving")
+	if len(serving) != 1 || serving[0]["listen"] != h.public.addr() || serving[0]["admin"] != h.admin.addr() || serving[0]["version"] == "" {
+		t.Fatalf("the log says %v", serving)
+	}
+	check := func(path, want string, status int) {
+		t.Helper()
+		for _, base := range []string{h.url(""), "http://" + h.admin.addr()} {
+			if got, body, _ := get(t, base+path); got != status || !strings.Contains(body, want) {
+				t.Errorf("%s: %d %s, want %d %s", path, got, body, status, want)
+			}
+		}
+	}
+	check("/healthz", "ok", 200)
+	check("/readyz", "ok", 200)
+	real := h.health.store
+	h.health.store = failing{err: errOutage}
+	check("/readyz", "degraded", 200)
+	h.health.store = real
+	h.health.stopping.Store(true)
+	check("/readyz", "stopping", 503)
+	check("/healthz", "ok", 200)
+}
+
+// TestAdminToken wants the token wherever the admin listener has one.
+func TestAdminToken(t *testing.T) {
+	file := writeConfig(t, echoSections())
+	replaceIn(t, file, "drain: 5s", "drain: 5s, admin_token: 0123456789abcdef0123456789abcdef")
+	h := startHost(t, file)
+	url := "http://" + h.admin.addr() + "/metrics"
+	for _, c := range []struct {
+		authorization string
+		status        int
+	}{
+		{"Bearer 0123456789abcdef0123456789abcdef", 200},
+		{"Bearer 0123456789abcdef0123456789abcdee", 401},
+		{"0123456789abcdef0123456789abcdef", 401},
+		{"Bearer ", 401},
+		{"", 401},
+	} {
+		if status, body, _ := get(t, url, "Authorization", c.authorization); status != c.status {
+			t.Errorf("%q: %d %.200s", c.authorization, status, body)
+		}
+	}
+}
+
+// TestStop stops a host while a plugin runs: the delivery in flight gets its
+// answer, and the listener takes no other.
+func TestStop(t *testing.T) {
+	log := new(syncBuffer)
+	host, err := Start(t.Context(), writeConfig(t, probeSections(t, appYAML("shop", "encrypted", ""))), NewLogger(log))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &testHost{host, log}
+	address := h.public.addr()
+	answer := make(chan string)
+	go func() { answer <- h.say(t, "shop", "1", "wait") }()
+	h.waitForState(t, "a/runs", "1")
+	stopped := make(chan error)
+	go func() { stopped <- h.Stop(context.Background()) }()
+	h.waitForLog(t, "stopping")
+	h.setState(t, "a/open", "yes")
+	if got := <-answer; got != "run 1" {
+		t.Errorf("the delivery in flight got %q", got)
+	}
+	if err := <-stopped; err != nil {
+		t.Errorf("Stop: %v", err)
+	}
+	if conn, err := net.Dial("tcp", address); err == nil {
+		conn.Close()
+		t.Error("the listener still takes connections")
+	}
+}
+
+// TestServe runs Serve until its context ends.
+func TestServe(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	log := new(syncBuffer)
+	file := writeConfig(t, echoSections())
+	done := make(chan error)
+	go func() { done <- Serve(ctx, file, NewLogger(log)) }()
+	(&testHost{nil, log}).waitForLog(t, "serving")
+	cancel()
+	if err := <-done; err != nil {
+		t.Errorf("Serve: %v", err)
+	}
+	if len(log.lines(t, "stopped")) != 1 {
+		t.Errorf("log: %s", log)
+	}
+}
+
+// TestRefusedStart expects every problem at once, and nothing left open.
+func TestRefusedStart(t *testing.T) {
+	wrong := filepath.Join(t.TempDir(), "wrong.wasm")
+	if err := os.WriteFile(wrong, []byte("\x00asm\x01\x00\x00\x00"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Run("plugins", func(t *testing.T) {
+		file := writeConfig(t, "apps:\n"+appYAML("shop", "encrypted", "")+`plugins:
+  missing: { source: ./missing.wasm }
+  wrong: { source: "`+wrong+`" }
+pipeline:
+  stages: [ { plugin: missing, when: 'type == "textt" && nope' }, { plugin: wrong } ]
+`)
+		_, err := Start(t.Context(), file, discard())
+		var problems config.Problems
+		if !errors.As(err, &problems) {
+			t.Fatalf("Start: %v", err)
+		}
+		for _, want := range []string{"plugin missing:", "weft plugin build", "plugin wrong:", "nope"} {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("no %q in:\n%v", want, err)
+			}
+		}
+		// The store is free again.
+		if _, err := Start(t.Context(), file, discard()); err == nil || strings.Contains(err.Error(), "store") {
+			t.Errorf("second start: %v", err)
+		}
+	})
+	t.Run("address in use", func(t *testing.T) {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close()
+		file := writeConfig(t, echoSections())
+		replaceIn(t, file, `admin: "127.0.0.1:0"`, `admin: "`+ln.Addr().String()+`"`)
+		if _, err := Start(t.Context(), file, discard()); err == nil || !strings.Contains(err.Error(), "server.admin") {
+			t.Errorf("Start: %v", err)
+		}
+	})
+	t.Run("two hosts", func(t *testing.T) {
+		file := writeConfig(t, echoSections())
+		startHost(t, file)
+		if _, err := Start(t.Context(), file, discard()); err == nil {
+			t.Error("a second host took the same store")
+		}
+	})
+}
+
+// TestRestart expects state to outlive a host.
+func TestRestart(t *testing.T) {
+	file := writeConfig(t, probeSections(t, appYAML("shop", "encrypted", "")))
+	for i, want := range []string{"run 1", "run 2"} {
+		log := new(syncBuffer)
+		host, err := Start(t.Context(), file, NewLogger(log))
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := &testHost{host, log}
+		if got := h.say(t, "shop", string(rune('a'+i)), "count"); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+		if err := h.Stop(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestSlowBody sends a body that never ends.
+func TestSlowBody(t *testing.T) {
+	t.Parallel()
+	h := startHost(t, writeConfig(t, echoSections()))
+	r := seal(testAccount(t, wechat.Encrypted), textMessage("1", "x"), time.Now())
+	conn, err := net.Dial("tcp", h.public.addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	start := time.Now()
+	if _, err := conn.Write([]byte("POST /wx/shop?" + r.query + " HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n<xml>")); err != nil {
+		t.Fatal(err)
+	}
+	answer := make([]byte, 512)
+	n, err := conn.Read(answer)
+	if err != nil || !strings.HasPrefix(string(answer[:n]), "HTTP/1.1 408") {
+		t.Errorf("%s %v", answer[:n], err)
+	}
+	if took := time.Since(start); took > bodyTime+3*time.Second {
+		t.Errorf("it took %v", took)
+	}
+}
+
+// TestDrainTime stops a host whose plugin runs longer than server.drain: the
+// delivery gets success, and the event is run again after the next start.
+func TestDrainTime(t *testing.T) {
+	file := writeConfig(t, probeSections(t, appYAML("shop", "encrypted", "")))
+	replaceIn(t, file, "drain: 5s", "drain: 50ms")
+	log := new(syncBuffer)
+	host, err := Start(t.Context(), file, NewLogger(log))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &testHost{host, log}
+	answer := make(chan string)
+	go func() { answer <- h.say(t, "shop", "1", "wait") }()
+	h.waitForState(t, "a/runs", "1")
+	if err := h.Stop(context.Background()); err != nil {
+		t.Errorf("Stop: %v\n%s", err, log)
+	}
+	if got := <-answer; got != wechat.Success {
+		t.Errorf("the delivery got %q, want success", got)
+	}
+	again := startHost(t, file)
+	again.waitForState(t, "a/runs", "2")
+	again.setState(t, "a/open", "yes")
+}
+
+// TestUnreadBody asks where no body is read, and sends none: the connection
+// ends in time all the same.
+func TestUnreadBody(t *testing.T) {
+	t.Parallel()
+	h := startHost(t, writeConfig(t, echoSections()))
+	conn, err := net.Dial("tcp", h.public.addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Write([]byte("POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.SetReadDeadline(time.Now().Add(bodyTime + 5*time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(conn)
+	if err != nil || !strings.HasPrefix(string(got), "HTTP/1.1 404") {
+		t.Errorf("%q %v", got, err)
+	}
+}
+
+func replaceIn(t *testing.T, file, old, text string) {
+	t.Helper()
+	src, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, bytes.Replace(src, []byte(old), []byte(text), 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,220 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/weft-dev/weft/runtime/config"
+	"github.com/weft-dev/weft/runtime/wechat"
+)
+
+// sendTime bounds a callback that we send, far over what WeChat waits.
+const sendTime = 30 * time.Second
+
+// Callback says what SendCallback sends.
+type Callback struct {
+	App  string // name in pipeline.yaml
+	User string // openid
+	// Document is the callback's XML or JSON as it stands. Where it is nil, one
+	// is made: an event where Event is set, else a text message.
+	Document []byte
+	Event    string
+	Key      string // EventKey
+	Text     string
+	URL      string // "": /wx/APP at server.listen
+}
+
+// CallbackAnswer is what came back.
+type CallbackAnswer struct {
+	// Document is the opened answer: XML, JSON, "success" or nothing.
+	Document []byte
+	// Text is the content of a text answer; "" where the answer is none.
+	Text string
+}
+
+// SendCallback does what WeChat does: it builds a callback for an app of the
+// configuration in file, seals and signs it in the app's mode, posts it, and
+// verifies and opens the answer. An answer that is not status 200 is an error.
+func SendCallback(ctx context.Context, file string, c Callback) (CallbackAnswer, error) {
+	cfg, _, err := readConfig(file, false)
+	if err != nil {
+		return CallbackAnswer{}, err
+	}
+	app, err := findApp(cfg, c.App)
+	if err != nil {
+		return CallbackAnswer{}, fmt.Errorf("%s: %w", file, err)
+	}
+	account, err := openAccount(app)
+	if err != nil {
+		return CallbackAnswer{}, fmt.Errorf("%s: app %s: %w", app.Pos, app.Name, err)
+	}
+	target := c.URL
+	if target == "" {
+		if target, err = callbackURL(cfg.Server.Listen, app.Name); err != nil {
+			return CallbackAnswer{}, err
+		}
+	}
+	body, contentType, query := buildCallback(account, app, c, time.Now())
+	ctx, cancel := context.WithTimeout(ctx, sendTime)
+	defer cancel()
+	sealed, err := post(ctx, target, query, contentType, body)
+	if err != nil {
+		return CallbackAnswer{}, err
+	}
+	plain, format, err := account.OpenReply(sealed)
+	if err != nil {
+		return CallbackAnswer{}, fmt.Errorf("the answer of %s: %w", target, err)
+	}
+	return CallbackAnswer{Document: plain, Text: replyText(plain, format)}, nil
+}
+
+func findApp(cfg *config.Config, name string) (*config.App, error) {
+	names := make([]string, 0, len(cfg.Apps))
+	for _, a := range cfg.Apps {
+		if a.Name == name {
+			return a, nil
+		}
+		names = append(names, a.Name)
+	}
+	return nil, fmt.Errorf("no app %q: there is %s", name, strings.Join(names, ", "))
+}
+
+// callbackURL is where a host that listens at listen is reached from here.
+func callbackURL(listen, app string) (string, error) {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return "", fmt.Errorf("server.listen: %w", err)
+	}
+	if port == "0" {
+		return "", errors.New("server.listen picks a port: give the address with --url")
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(host, port) + "/wx/" + url.PathEscape(app), nil
+}
+
+// buildCallback makes the body and the query of a callback.
+func buildCallback(account *wechat.Account, app *config.App, c Callback, now time.Time) (body []byte, contentType string, q wechat.Query) {
+	doc, format := c.Document, wechat.XML
+	if doc == nil {
+		doc = callbackDocument(app, c, now)
+	} else if bytes.HasPrefix(bytes.TrimSpace(doc), []byte("{")) {
+		format = wechat.JSON
+	}
+	var random [16]byte
+	rand.Read(random[:]) // never fails: crypto/rand ends the process instead
+	nonce := hex.EncodeToString(random[:8])
+	rand.Read(random[:])
+	body, q = account.AppendCallback(nil, doc, format, toUser(app), now.Unix(), nonce, random)
+	if format == wechat.JSON {
+		return body, "application/json", q
+	}
+	return body, "text/xml", q
+}
+
+// toUser is the account's own id in sample callbacks.
+func toUser(app *config.App) string { return "gh_" + app.Name }
+
+func callbackDocument(app *config.App, c Callback, now time.Time) []byte {
+	var b bytes.Buffer
+	element := func(name, value string) {
+		b.WriteString("<" + name + ">")
+		if strings.Contains(value, "]]>") {
+			xml.EscapeText(&b, []byte(value)) //nolint:errcheck // a Buffer takes all
+		} else {
+			b.WriteString("<![CDATA[" + value + "]]>")
+		}
+		b.WriteString("</" + name + ">")
+	}
+	number := func(name string, n int64) {
+		b.WriteString("<" + name + ">" + strconv.FormatInt(n, 10) + "</" + name + ">")
+	}
+	b.WriteString("<xml>")
+	element("ToUserName", toUser(app))
+	element("FromUserName", c.User)
+	number("CreateTime", now.Unix())
+	if c.Event != "" {
+		element("MsgType", "event")
+		element("Event", c.Event)
+		element("EventKey", c.Key)
+	} else {
+		element("MsgType", "text")
+		element("Content", c.Text)
+		number("MsgId", now.UnixNano())
+	}
+	b.WriteString("</xml>")
+	return b.Bytes()
+}
+
+// post sends a callback and returns the answer's body. Its errors name the
+// address without the query.
+func post(ctx context.Context, target string, q wechat.Query, contentType string, body []byte) ([]byte, error) {
+	u, err := url.Parse(target)
+	if err != nil || u.Host == "" {
+		return nil, fmt.Errorf("the address %q is none: give http://HOST:PORT/PATH", target)
+	}
+	u.RawQuery = q.Encode()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), bytes.NewReader(body))
+	if err != nil {
+		return nil, fmt.Errorf("posting to %s: %w", target, err)
+	}
+	req.Header.Set("Content-Type", contentType)
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	defer client.CloseIdleConnections()
+	resp, err := client.Do(req)
+	if err != nil {
+		var ue *url.Error
+		if errors.As(err, &ue) {
+			err = ue.Err
+		}
+		return nil, fmt.Errorf("posting to %s: %w: is `weft serve` running there?", target, err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // read to its end or given up
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
+	if err != nil {
+		return nil, fmt.Errorf("reading the answer of %s: %w", target, err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s answered %s: %s", target, resp.Status, errorMessage(answer))
+	}
+	return answer, nil
+}
+
+// errorMessage is the message of an error in our form, else the body's start.
+func errorMessage(body []byte) string {
+	var e errorBody
+	if err := json.Unmarshal(body, &e); err == nil && e.Error.Code != "" {
+		return e.Error.Message + " (" + e.Error.Code + ", trace " + e.Error.Trace + ")"
+	}
+	return strconv.Quote(cut(string(body), 200))
+}
+
+// replyText is the content of a text answer.
+func replyText(doc []byte, format wechat.Format) string {
+	var reply struct{ MsgType, Content string }
+	var err error
+	switch format {
+	case wechat.XML:
+		err = xml.Unmarshal(doc, &reply)
+	case wechat.JSON:
+		err = json.Unmarshal(doc, &reply)
+	}
+	if err != nil || reply.MsgType != "text" {
+		return ""
+	}
+	return reply.Content
+}
