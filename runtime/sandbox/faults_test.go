@@ -89,7 +89,7 @@ func TestTrapTrace(t *testing.T) {
 		t.Fatal("no error")
 	}
 	lines := logs.lines(t, "plugin instance discarded")
-	if len(lines) != 1 || lines[0].Plugin != "trap" || lines[0].Reason != "trap" || !strings.Contains(lines[0].Trace, "wasm stack trace") {
+	if len(lines) != 1 || lines[0].Plugin != "trap" || lines[0].Reason != "trap" || lines[0].App != "shop" || lines[0].Event != event('f').ID || !strings.Contains(lines[0].Trace, "wasm stack trace") {
 		t.Errorf("logged %+v", lines)
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/tetratelabs/wazero"
 
+	"github.com/weft-dev/weft/hostapi"
 	"github.com/weft-dev/weft/runtime/manifest"
 )
 
@@ -161,7 +162,7 @@ func (p *Plugin) acquire(ctx context.Context) (*instance, *CallError) {
 	case ctx.Err() != nil:
 		return nil, p.callError(reasonBusy, fmt.Sprintf("none of its %d instances was free before the event's time ended", p.limits.Instances))
 	case errors.As(err, &call):
-		p.discarded(ctx, call)
+		p.discarded(ctx, call, nil)
 		return nil, call
 	default:
 		return nil, p.callError(reasonError, "no instance could be started: "+cleanText([]byte(err.Error())))
@@ -171,13 +172,14 @@ func (p *Plugin) acquire(ctx context.Context) (*instance, *CallError) {
 // giveBack returns an instance to the pool, or ends it where its call left it
 // of no more use.
 func (p *Plugin) giveBack(ctx context.Context, in *instance, failed *CallError) {
+	ev := in.call.event
 	in.call = callState{}
 	usable := !in.spent && (failed == nil || !failed.broken)
 	if !usable {
 		if failed == nil {
 			failed = p.callError(reasonTimeout, "its time ran out as it answered")
 		}
-		p.discarded(ctx, failed)
+		p.discarded(ctx, failed, ev)
 		if err := in.close(context.WithoutCancel(ctx)); err != nil {
 			p.log.Error("close an instance", slog.Any("error", err))
 		}
@@ -185,10 +187,14 @@ func (p *Plugin) giveBack(ctx context.Context, in *instance, failed *CallError) 
 	p.pool.release(in, usable)
 }
 
-// discarded counts and logs an instance that is not used again.
-func (p *Plugin) discarded(ctx context.Context, why *CallError) {
+// discarded counts and logs an instance that is not used again; ev is the event
+// that it had, nil where none.
+func (p *Plugin) discarded(ctx context.Context, why *CallError, ev *hostapi.Event) {
 	p.counts.discards[why.reason].Add(1)
 	attrs := []slog.Attr{slog.String("reason", why.Reason()), slog.String("text", why.text)}
+	if ev != nil {
+		attrs = append(attrs, slog.String("app", ev.App), slog.String("event", ev.ID))
+	}
 	if why.trace != "" {
 		attrs = append(attrs, slog.String("trace", why.trace))
 	}
@@ -220,7 +226,3 @@ func (p *Plugin) Close(ctx context.Context) error {
 		return fmt.Errorf("close plugin %s: calls under way were stopped: %w", p.name, ctx.Err())
 	}
 }
-
-// Wants tells whether the plugin is to get events of a type; see
-// manifest.Manifest.Wants.
-func (p *Plugin) Wants(typ, event string) bool { return p.manifest.Wants(typ, event) }

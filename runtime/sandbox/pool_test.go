@@ -62,17 +62,23 @@ func TestPoolWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, _ := newPool(1)
 		in := mustAcquire(t, p)
+		var mu sync.Mutex
 		var got []int
+		served := func(i int) {
+			mu.Lock()
+			defer mu.Unlock()
+			got = append(got, i)
+		}
 		for i := range 4 {
 			go func() {
 				ctx, cancel := context.WithTimeout(context.Background(), time.Duration(10-i*3)*time.Second)
 				defer cancel()
 				in, err := p.acquire(ctx)
 				if err != nil {
-					got = append(got, -i)
+					served(-i)
 					return
 				}
-				got = append(got, i)
+				served(i)
 				p.release(in, i != 0) // the first one breaks it: the next starts another
 			}()
 			synctest.Wait()
