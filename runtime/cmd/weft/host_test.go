@@ -121,7 +121,8 @@ func startHost(t *testing.T, dir string, argv ...string) *host {
 	select {
 	case addr := <-serving:
 		h.url = "http://" + addr
-	case <-h.exited:
+	case err := <-h.exited:
+		h.exited <- err
 		t.Fatalf("weft serve ended before it served:\n%s", h.logs)
 	case <-time.After(3 * time.Minute): // it may have to be compiled first
 		t.Fatalf("weft serve did not say that it serves:\n%s", h.logs)

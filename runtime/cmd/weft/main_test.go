@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"weft": main})
+}
+
+// TestScripts runs testdata/script: the commands as a user types them.
+func TestScripts(t *testing.T) {
+	root, err := filepath.Abs("../../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("ROOT", root)
+			// The module cache and the build cache are the user's own.
+			for _, name := range []string{"HOME", "GOPATH", "GOMODCACHE", "GOCACHE", "GOPROXY", "GOFLAGS", "GOTOOLCHAIN"} {
+				if value, ok := os.LookupEnv(name); ok {
+					env.Setenv(name, value)
+				}
+			}
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"waitlog": waitLog},
+	})
+}
+
+// waitLog waits until a file has a text in it: waitlog FILE TEXT.
+func waitLog(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: waitlog FILE TEXT")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if b, err := os.ReadFile(ts.MkAbs(args[0])); err == nil && strings.Contains(string(b), args[1]) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			ts.Fatalf("%s has no %q", args[0], args[1])
+		}
+	}
+}
+
+// TestRunKeepsErrorsShort holds that an error is one line with the command's
+// name.
+func TestRunKeepsErrorsShort(t *testing.T) {
+	for _, args := range [][]string{
+		{"check", "-c", "nowhere.yaml"},
+		{"serve", "-c", "nowhere.yaml"},
+		{"callback", "-c", "nowhere.yaml", "--app", "shop", "--text", "x"},
+		{"plugin", "build", "nowhere"},
+	} {
+		var out, errs strings.Builder
+		status := Run(t.Context(), args, Stdio{In: strings.NewReader(""), Out: &out, Err: &errs})
+		if status != statusWrong || out.Len() > 0 || strings.Count(errs.String(), "\n") != 1 || !strings.HasPrefix(errs.String(), "weft ") {
+			t.Errorf("%v: status %d, %q, %q", args, status, out.String(), errs.String())
+		}
+	}
+}

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// Stdio is what a command reads and writes.
+type Stdio struct {
+	In       io.Reader
+	Out, Err io.Writer
+}
+
+// Exit statuses.
+const (
+	statusFine  = 0
+	statusWrong = 1 // what the command looked at is wrong, or it failed
+	statusUsage = 2
+)
+
+// command is one word of the command line.
+type command struct {
+	name     string // the words after weft
+	synopsis string // its arguments
+	summary  string // one line
+	help     string // what follows the summary in its own help
+	run      func(ctx context.Context, fs *flag.FlagSet, args []string, stdio Stdio) error
+}
+
+func commands() []command {
+	return []command{serveCommand(), checkCommand(), callbackCommand(), pluginBuildCommand(), versionCommand()}
+}
+
+// usageError is a mistake in the arguments.
+type usageError struct{ text string }
+
+func (e usageError) Error() string { return e.text }
+
+// errPrinted ends a command that has already said what is wrong.
+var errPrinted = errors.New("already printed")
+
+// Run runs the command in args until it is done or ctx ends, and returns the
+// exit status: 0 fine, 1 what it looked at is wrong, 2 usage. Errors go to
+// stdio.Err, one a line.
+func Run(ctx context.Context, args []string, stdio Stdio) int {
+	if len(args) == 0 {
+		fmt.Fprint(stdio.Err, overview())
+		return statusUsage
+	}
+	if len(args) == 1 && (args[0] == "--help" || args[0] == "-h" || args[0] == "help") {
+		fmt.Fprint(stdio.Out, overview())
+		return statusFine
+	}
+	cmd, rest, ok := find(args)
+	if !ok {
+		fmt.Fprintf(stdio.Err, "weft: there is no command %q: see weft --help\n", strings.Join(args[:min(2, len(args))], " "))
+		return statusUsage
+	}
+	fs := flag.NewFlagSet(cmd.name, flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	err := cmd.run(ctx, fs, rest, stdio)
+	var usage usageError
+	switch {
+	case err == nil:
+		return statusFine
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprint(stdio.Out, helpOf(cmd, fs))
+		return statusFine
+	case errors.As(err, &usage):
+		fmt.Fprintf(stdio.Err, "weft %s: %s: see weft %s --help\n", cmd.name, usage.text, cmd.name)
+		return statusUsage
+	case !errors.Is(err, errPrinted):
+		for line := range strings.Lines(err.Error()) {
+			fmt.Fprintf(stdio.Err, "weft %s: %s\n", cmd.name, strings.TrimRight(line, "\n"))
+		}
+	}
+	return statusWrong
+}
+
+// find takes the command's words off args.
+func find(args []string) (cmd command, rest []string, ok bool) {
+	for _, c := range commands() {
+		words := strings.Fields(c.name)
+		if len(args) >= len(words) && strings.Join(args[:len(words)], " ") == c.name {
+			return c, args[len(words):], true
+		}
+	}
+	return command{}, nil, false
+}
+
+// parse reads flags and positional arguments in any order and returns the
+// positional ones. Its errors are usageErrors or flag.ErrHelp.
+func parse(fs *flag.FlagSet, args []string) ([]string, error) {
+	var positional []string
+	for {
+		if err := fs.Parse(args); err != nil {
+			if errors.Is(err, flag.ErrHelp) {
+				return nil, flag.ErrHelp
+			}
+			return nil, usageError{err.Error()}
+		}
+		if fs.NArg() == 0 {
+			return positional, nil
+		}
+		positional, args = append(positional, fs.Arg(0)), fs.Args()[1:]
+	}
+}
+
+// parseFlags is parse for a command without positional arguments.
+func parseFlags(fs *flag.FlagSet, args []string) error {
+	positional, err := parse(fs, args)
+	if err == nil && len(positional) > 0 {
+		return usageError{fmt.Sprintf("%q is too much", positional[0])}
+	}
+	return err
+}
+
+// configFlag adds -c.
+func configFlag(fs *flag.FlagSet) *string {
+	return fs.String("c", "pipeline.yaml", "the configuration, a `FILE`")
+}
+
+func overview() string {
+	var b strings.Builder
+	b.WriteString("Weft runs sandboxed plugins behind WeChat callbacks.\n\n")
+	for _, c := range commands() {
+		fmt.Fprintf(&b, "  weft %-14s %s\n", c.name, c.summary)
+	}
+	b.WriteString("\nweft COMMAND --help says more. Exit status: 0 fine, 1 what it looked at is wrong, 2 usage.\n")
+	return b.String()
+}
+
+func helpOf(c command, fs *flag.FlagSet) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "weft %s", c.name)
+	if c.synopsis != "" {
+		b.WriteString(" " + c.synopsis)
+	}
+	fmt.Fprintf(&b, "\n\n%s.\n", c.summary)
+	if c.help != "" {
+		b.WriteString(c.help + "\n")
+	}
+	fs.VisitAll(func(f *flag.Flag) {
+		value, usage := flag.UnquoteUsage(f)
+		dashes := "--"
+		if len(f.Name) == 1 {
+			dashes = "-"
+		}
+		fmt.Fprintf(&b, "\n  %-18s %s", strings.TrimRight(dashes+f.Name+" "+value, " "), usage)
+		if f.DefValue != "" && f.DefValue != "false" {
+			fmt.Fprintf(&b, " (default %s)", f.DefValue)
+		}
+	})
+	return strings.TrimRight(b.String(), "\n") + "\n"
+}

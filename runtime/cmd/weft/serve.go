@@ -1,0 +1,38 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+
+	"github.com/weft-dev/weft/runtime/server"
+)
+
+func serveCommand() command {
+	return command{
+		name: "serve", synopsis: "[-c pipeline.yaml]",
+		summary: "Runs the host",
+		help: `It logs to standard error, as JSON lines, as text on a terminal; the line "serving" has the addresses.
+SIGTERM and SIGINT stop it: it takes no more callbacks, lets those in flight end, and exits 0.`,
+		run: func(ctx context.Context, fs *flag.FlagSet, args []string, stdio Stdio) error {
+			file := configFlag(fs)
+			if err := parseFlags(fs, args); err != nil {
+				return err
+			}
+			return server.Serve(ctx, *file, server.NewLogger(stdio.Err))
+		},
+	}
+}
+
+func versionCommand() command {
+	return command{
+		name: "version", summary: "Prints which build this is",
+		run: func(_ context.Context, fs *flag.FlagSet, args []string, stdio Stdio) error {
+			if err := parseFlags(fs, args); err != nil {
+				return err
+			}
+			_, err := fmt.Fprintf(stdio.Out, "weft %s\n", server.Version())
+			return err
+		},
+	}
+}
