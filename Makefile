@@ -6,7 +6,10 @@ FUZZTIME ?= 10m
 FUZZPKGS ?= ./...
 # Plugins are the folders that have a manifest.
 PLUGINS  := $(patsubst %/plugin.yaml,%,$(wildcard plugins/*/plugin.yaml))
-VECTORS  := $(if $(WEFT_VECTORS),$(abspath $(WEFT_VECTORS)),)
+# Tests run in their package's folder: the path has to be absolute.
+ifneq ($(WEFT_VECTORS),)
+export WEFT_VECTORS := $(abspath $(WEFT_VECTORS))
+endif
 
 .DEFAULT_GOAL := help
 .PHONY: help build plugins run test check bench bars fuzz deps clean
@@ -24,7 +27,7 @@ run: plugins ## builds all and serves pipeline.yaml
 	bin/weft serve -c pipeline.yaml
 
 test: deps plugins ## runs every test with the race detector, long ones shortened
-	WEFT_VECTORS="$(VECTORS)" $(GO) test -race -timeout 14m ./...
+	$(GO) test -race -timeout 14m ./...
 
 check: ## format, vet and lint, tests included
 	@unformatted="$$($(GO) tool gofumpt -l .)"; \
@@ -34,16 +37,16 @@ check: ## format, vet and lint, tests included
 	$(GO) mod tidy -diff
 
 bench: deps plugins ## runs the benchmarks
-	WEFT_VECTORS="$(VECTORS)" $(GO) test -run '^$$' -bench . -benchmem -timeout 30m ./...
+	$(GO) test -run '^$$' -bench . -benchmem -timeout 30m ./...
 
 bars: deps plugins ## runs the tests in full, those over 20 s too
-	WEFT_BARS=1 WEFT_VECTORS="$(VECTORS)" $(GO) test -timeout 120m ./...
+	WEFT_BARS=1 $(GO) test -timeout 120m ./...
 
 fuzz: ## runs each fuzz test for FUZZTIME
 	@set -e; for pkg in $$($(GO) list $(FUZZPKGS)); do \
 		for fuzz in $$($(GO) test -list '^Fuzz' "$$pkg" | grep '^Fuzz' || true); do \
 			echo "$$pkg $$fuzz"; \
-			WEFT_VECTORS="$(VECTORS)" $(GO) test -run '^$$' -fuzz "^$$fuzz\$$" -fuzztime $(FUZZTIME) "$$pkg"; \
+			$(GO) test -run '^$$' -fuzz "^$$fuzz\$$" -fuzztime $(FUZZTIME) "$$pkg"; \
 		done; \
 	done
 

@@ -259,3 +259,34 @@ func replaceIn(t *testing.T, file, old, text string) {
 		t.Fatal(err)
 	}
 }
+
+// TestBrokenAppKeepsItsQueue breaks an app's config while an event of it is in
+// the durable queue: the event becomes a dead letter, and is not run to an error.
+func TestBrokenAppKeepsItsQueue(t *testing.T) {
+	file := writeConfig(t, probeSections(t, appYAML("shop", "encrypted", "with: { probe: { name: good } }\n")))
+	replaceIn(t, file, "drain: 5s", "drain: 50ms")
+	log := new(syncBuffer)
+	host, err := Start(t.Context(), file, NewLogger(log))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &testHost{host, log}
+	answer := make(chan string)
+	go func() { answer <- h.say(t, "shop", "1", "wait") }()
+	h.waitForState(t, "a/runs", "1")
+	if err := h.Stop(context.Background()); err != nil {
+		t.Errorf("Stop: %v", err)
+	}
+	<-answer
+	replaceIn(t, file, "name: good", "name: refused")
+	broken := startHost(t, file)
+	broken.waitForLog(t, "durable run given up")
+	depth, err := broken.store.Depth(t.Context(), "events")
+	if err != nil || depth.Dead > 1 || depth.Ready+depth.Delayed > 0 {
+		t.Errorf("the queue has %+v, %v", depth, err)
+	}
+	_, metrics, _ := get(t, "http://"+broken.admin.addr()+"/metrics")
+	if want := `weft_dead_letters_total{app="shop",reason="app"} 1`; !strings.Contains(metrics, want) {
+		t.Errorf("the metrics have no %s:\n%s", want, ours(metrics))
+	}
+}
