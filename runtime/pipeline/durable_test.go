@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -445,4 +446,36 @@ func TestCloseWithoutDrain(t *testing.T) {
 		}
 		w.down()
 	})
+}
+
+// A start whose time is up in the middle of the queue fails: an event without
+// its record would be run again by a repeat.
+func TestStartInterrupted(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.stage("s", &fake{})
+		for _, id := range []string{"e1", "e2"} {
+			en := entry{pipeline: "main", known: time.Now().Add(time.Minute), event: *event(id)}
+			w.store.entries = append(w.store.entries, &memEntry{Info: store.Info{Key: id, Value: en.append(nil), Ready: time.Now()}})
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		e, err := NewEngine(Options{Store: listCancels{w.store, cancel}, Metrics: w.metrics})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := e.Start(ctx, w.build()); !errors.Is(err, context.Canceled) {
+			t.Errorf("started: %v", err)
+		}
+	})
+}
+
+// listCancels ends the caller's context while it lists.
+type listCancels struct {
+	*memStore
+	cancel context.CancelFunc
+}
+
+func (s listCancels) List(ctx context.Context, q string, f func(store.Info) bool) error {
+	s.cancel()
+	return s.memStore.List(ctx, q, f)
 }

@@ -106,13 +106,17 @@ func (e *Engine) Start(ctx context.Context, set *Set) error {
 // is left for the dispatcher to bury.
 func (e *Engine) recall(ctx context.Context) error {
 	now := time.Now()
-	return e.store.List(ctx, queueName, func(info store.Info) bool {
+	err := e.store.List(ctx, queueName, func(info store.Info) bool {
 		var en entry
 		if en.decode(info.Value) == nil && en.event.ID == info.Key && en.known.After(now) {
 			e.ledger.recall(en.event.ID, en.known)
 		}
 		return ctx.Err() == nil
 	})
+	if err != nil {
+		return err
+	}
+	return ctx.Err() // of a list that was left in the middle
 }
 
 // Drain waits for the events in flight, deliveries that arrive meanwhile
