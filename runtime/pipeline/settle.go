@@ -1,10 +1,6 @@
 package pipeline
 
-import (
-	"time"
-
-	"github.com/weft-dev/weft/hostapi"
-)
+import "time"
 
 // againLimit is how long after the first delivery on_error: again still makes
 // WeChat repeat: after the last delivery nobody would.
@@ -37,10 +33,11 @@ func (e *Engine) settle(r *run, w *walk, end flow) flow {
 // answered before, the reply is late, and dropped.
 func (e *Engine) settleDone(r *run, w *walk, end flow) {
 	answer := Answer{Kind: Success, Outcome: outcomeSuccess}
+	if end == stopped {
+		answer.Outcome, w.reply = outcomeStopped, nil // dropped for always, too
+	}
 	reply := w.reply
 	switch {
-	case end == stopped:
-		answer.Outcome, reply = outcomeStopped, nil
 	case reply == nil:
 	case passive(r.app.typ, reply):
 		answer = Answer{Kind: Replied, Reply: reply, Created: time.Now().Unix(), Outcome: outcomeReplied}
@@ -49,15 +46,11 @@ func (e *Engine) settleDone(r *run, w *walk, end flow) {
 	if !e.ledger.decide(r, given, answer) && answer.Kind == Replied {
 		reply = answer.Reply
 	}
-	if reply != nil {
-		e.dropReply(r, reply)
+	if reply != nil { // late, or of a kind that mini programs don't have
+		e.metrics.LateReply(r.app.name, "drop")
 	}
 	e.ledger.over(r, false).finish(ending{kind: endAck})
 }
-
-// dropReply counts a reply that can't be the passive answer: it is late, or of
-// a kind that mini programs don't have.
-func (e *Engine) dropReply(r *run, _ *hostapi.Reply) { e.metrics.LateReply(r.app.name, "drop") }
 
 // settleRest leaves the rest of the event to the durable queue: from the stage
 // that failed, or from the top where nothing was run.

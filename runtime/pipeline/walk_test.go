@@ -102,6 +102,44 @@ func TestAlwaysIsOffTheWay(t *testing.T) {
 	})
 }
 
+// The user's turn ends with the stages: the next event does not wait for always.
+func TestTurnEndsBeforeAlways(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.pipe.OrderUser = true
+		w.stage("quick", takes(0, "answer"))
+		w.always("slow", takes(10*time.Second, "no"))
+		w.up()
+		defer w.down()
+		w.deliver("e1")
+		if g := <-w.async(t.Context(), time.Second, "e2"); !isText(g.answer, "answer") || g.at != time.Second {
+			t.Errorf("%+v", g)
+		}
+	})
+}
+
+// A reply that stop has dropped is dropped for always, too, and is no late one.
+func TestStopDropsTheReply(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.pipe.Stages = []*config.Stage{replyStage("a", "a")}
+		w.stage("broken", failing("trap"))
+		w.always("count", &fake{handle: func(_ context.Context, c *Call) (Result, error) {
+			if c.Reply != nil {
+				t.Errorf("always sees %v", c.Reply)
+			}
+			return Result{}, nil
+		}})
+		w.up()
+		defer w.down()
+		if a := w.deliver("e1"); a.Kind != Success || a.Outcome != "stopped" {
+			t.Errorf("%+v", a)
+		}
+		synctest.Wait()
+		if n := w.count("weft_late_replies_total", "shop", "drop"); n != 0 {
+			t.Errorf("%d late replies counted", n)
+		}
+	})
+}
+
 func TestBuildProblems(t *testing.T) {
 	w := newWorld(t)
 	w.stage("a", &fake{}).When = `Type == "x"`
