@@ -25,7 +25,7 @@ const (
 // Delivery is one callback of an event.
 type Delivery struct {
 	App       string         // name in pipeline.yaml
-	Event     *hostapi.Event // with its ID; not changed
+	Event     *hostapi.Event // with its ID; not changed by the engine, nor by the caller any more: its run may outlive Deliver
 	Timestamp time.Time      // the signed one
 	MaxSkew   time.Duration  // how far Timestamp may be off: later than both no repeat comes
 	Arrived   time.Time      // when the callback came; answer_within and deadline count from it
