@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"math/big"
+	"os"
 	"reflect"
 	"sort"
 	"strings"
@@ -240,6 +241,11 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("weft: 1\npipelines:\n  main: &m\n    stages: [ { switch: [ { stages: [ { reply: { text: hi } } ] } ] } ]\n  b: *m\n"))
 	f.Add([]byte("weft: 1\nserver: { admin_token: \"${A}\", drain: ${B:-1s}\n# x\n"))
 	f.Add([]byte("a: &a [*a, *a]\n"))
+	full, err := os.ReadFile("testdata/full.yaml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(full)
 	f.Add([]byte("- !!binary x\n- ? [a]\n  : b\n---\n%YAML 1.1\n"))
 	f.Fuzz(func(t *testing.T, src []byte) {
 		cfg, problems := Parse("p.yaml", src, Options{Getenv: testEnv, ReadFile: testFile})
