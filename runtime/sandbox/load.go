@@ -198,7 +198,7 @@ func compileModule(ctx context.Context, r wazero.Runtime, wasm []byte) (_ wazero
 func (p *Plugin) warm(ctx context.Context) error {
 	in, err := p.pool.acquire(ctx)
 	if err == nil {
-		p.pool.release(in, !in.spent)
+		p.giveBack(ctx, in, nil)
 		err = p.sandbox.add(p)
 	}
 	if err == nil {

@@ -209,15 +209,34 @@ func (p *Plugin) callError(why reason, text string) *CallError {
 // waits for the calls under way. Where ctx ends first it stops them, and gives
 // ctx's error; they are cleaned up behind it. A second Close does nothing.
 func (p *Plugin) Close(ctx context.Context) error {
-	if !p.closing.CompareAndSwap(false, true) {
+	if !p.shut(ctx) {
 		return nil
 	}
-	p.sandbox.remove(p)
+	return p.wait(ctx)
+}
+
+// shut closes the pool, false where that was done before.
+func (p *Plugin) shut(ctx context.Context) bool {
+	if !p.closing.CompareAndSwap(false, true) {
+		return false
+	}
 	// The last call frees the runtime, whether or not anybody waits for it.
 	p.pool.close(func() {
 		p.closeErr = errors.Join(p.runtime.Close(context.WithoutCancel(ctx)), p.compiled.Close(context.WithoutCancel(ctx)))
+		p.sandbox.remove(p)
 		close(p.closed)
 	})
+	return true
+}
+
+// wait returns when nothing of a shut plugin runs any more; where ctx ends
+// first it stops the calls under way.
+func (p *Plugin) wait(ctx context.Context) error {
+	select {
+	case <-p.closed: // also where ctx has ended, too
+		return p.closeErr
+	default:
+	}
 	select {
 	case <-p.closed:
 		return p.closeErr

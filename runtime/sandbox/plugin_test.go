@@ -211,6 +211,56 @@ func TestCloseStops(t *testing.T) {
 	}
 }
 
+// TestSandboxCloseWaits: it waits for the calls of a plugin that somebody else
+// is closing, and lets no call of another plugin in meanwhile.
+func TestSandboxCloseWaits(t *testing.T) {
+	spec := watSpec(t, "empty", "")
+	synctest.Test(t, func(t *testing.T) {
+		s := newSandbox(t, Options{})
+		p, other := load(t, s, spec), load(t, s, spec)
+		in, failed := p.acquire(context.Background())
+		if failed != nil {
+			t.Fatal(failed)
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if err := p.Close(context.Background()); err != nil {
+				t.Error(err)
+			}
+		})
+		synctest.Wait()
+		done := false
+		wg.Go(func() {
+			if err := s.Close(context.Background()); err != nil {
+				t.Error(err)
+			}
+			done = true
+		})
+		synctest.Wait()
+		if done {
+			t.Error("the sandbox is closed, and a call is under way")
+		}
+		if _, err := handle(other, textCall('0')); !errors.Is(err, ErrClosed) {
+			t.Errorf("a call of another plugin: %v", err)
+		}
+		p.giveBack(context.Background(), in, nil)
+		wg.Wait()
+	})
+}
+
+// TestCloseLate: where nothing runs, Close does its work and gives no error,
+// also when its time is over.
+func TestCloseLate(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	s := newSandbox(t, Options{})
+	for range 20 { // a select would take either way
+		if err := load(t, s, watSpec(t, "empty", "")).Close(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestSandboxClose: it closes its plugins, and loads no more.
 func TestSandboxClose(t *testing.T) {
 	s := newSandbox(t, Options{})

@@ -47,7 +47,7 @@ type Sandbox struct {
 	cache   wazero.CompilationCache
 
 	mu      sync.Mutex
-	plugins map[*Plugin]struct{} // nil once closed
+	plugins map[*Plugin]struct{} // those of which something may run; nil once closed
 	loading int                  // calls of Load under way
 	loaded  chan struct{}        // closed once there are none, after Close began
 }
@@ -150,9 +150,10 @@ func (s *Sandbox) remove(p *Plugin) {
 	delete(s.plugins, p)
 }
 
-// Close lets no new load in, closes the plugins that are still there, as
-// Plugin.Close does, waits for loads under way, and closes the cache. Where ctx
-// ends first, the cache stays for those who use it. A second Close does nothing.
+// Close lets no new load and no new call in, closes all plugins as Plugin.Close
+// does, waits for loads and calls under way, also those of plugins that somebody
+// else is closing, and closes the cache. Where ctx ends first, the cache stays
+// for those who use it. A second Close does nothing.
 func (s *Sandbox) Close(ctx context.Context) error {
 	s.mu.Lock()
 	plugins := s.plugins
@@ -164,9 +165,12 @@ func (s *Sandbox) Close(ctx context.Context) error {
 	if plugins == nil {
 		return nil
 	}
+	for p := range plugins {
+		p.shut(ctx)
+	}
 	var errs []error
 	for p := range plugins {
-		errs = append(errs, p.Close(ctx))
+		errs = append(errs, p.wait(ctx))
 	}
 	select {
 	case <-s.loaded:
