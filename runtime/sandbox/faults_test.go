@@ -89,7 +89,7 @@ func TestTrapTrace(t *testing.T) {
 		t.Fatal("no error")
 	}
 	lines := logs.lines(t, "plugin instance discarded")
-	if len(lines) != 1 || lines[0].Plugin != "trap" || lines[0].Reason != "trap" || lines[0].App != "shop" || lines[0].Event != event('f').ID || !strings.Contains(lines[0].Trace, "wasm stack trace") {
+	if len(lines) != 1 || lines[0].Plugin != "trap" || lines[0].Reason != "trap" || lines[0].App != "shop" || lines[0].EventID != event('f').ID || !strings.Contains(lines[0].Trace, "wasm stack trace") {
 		t.Errorf("logged %+v", lines)
 	}
 }
@@ -175,7 +175,7 @@ func TestLogFlood(t *testing.T) {
 		t.Fatal(err)
 	}
 	lines := logs.lines(t, "plugin log")
-	if len(lines) != maxCallLines || lines[0] != (logged{Level: "INFO", Msg: "plugin log", Plugin: "log-flood", App: "shop", Event: textCall('0').Event.ID, Line: "me again"}) {
+	if len(lines) != maxCallLines || lines[0] != (logged{Level: "INFO", Msg: "plugin log", Plugin: "log-flood", App: "shop", EventID: textCall('0').Event.ID, Line: "me again"}) {
 		t.Errorf("%d lines, the first %+v", len(lines), lines[0])
 	}
 	if cut := logs.lines(t, "plugin log cut"); len(cut) != 1 {

@@ -148,7 +148,11 @@ func (l *logLines) logger() *slog.Logger {
 	return slog.New(slog.NewJSONHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
-type logged struct{ Level, Msg, Plugin, App, Event, Line, Reason, Text, Trace string }
+type logged struct {
+	Level, Msg, Plugin, App, Line, Reason, Text, Trace string
+
+	EventID string `json:"event_id"`
+}
 
 // lines gives what was logged under a message.
 func (l *logLines) lines(t testing.TB, msg string) []logged {

@@ -83,7 +83,7 @@ func (in *instance) logLine(level slog.Level, line []byte) {
 func (c *callState) attrs(line string) []slog.Attr {
 	attrs := []slog.Attr{slog.String("line", line)}
 	if c.event != nil {
-		attrs = append(attrs, slog.String("app", c.event.App), slog.String("event", c.event.ID))
+		attrs = append(attrs, slog.String("app", c.event.App), slog.String("event_id", c.event.ID))
 	}
 	return attrs
 }

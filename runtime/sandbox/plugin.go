@@ -193,7 +193,7 @@ func (p *Plugin) discarded(ctx context.Context, why *CallError, ev *hostapi.Even
 	p.counts.discards[why.reason].Add(1)
 	attrs := []slog.Attr{slog.String("reason", why.Reason()), slog.String("text", why.text)}
 	if ev != nil {
-		attrs = append(attrs, slog.String("app", ev.App), slog.String("event", ev.ID))
+		attrs = append(attrs, slog.String("app", ev.App), slog.String("event_id", ev.ID))
 	}
 	if why.trace != "" {
 		attrs = append(attrs, slog.String("trace", why.trace))
