@@ -14,6 +14,9 @@ import (
 // takes 8 bytes of the host's memory, outside the memory limit.
 const maxTables = 65536
 
+// maxProblems is where a list that a hostile module makes long is cut.
+const maxProblems = 50
+
 // checkExports holds a module's exports against ABI 1.
 func checkExports(m *module) []string {
 	problems := checkMarker(m)
@@ -69,8 +72,8 @@ func checkOneMemory(m *module) []string {
 		problems = append(problems, fmt.Sprintf("its memory is not exported as %s", exportMemory))
 	}
 	elements := uint64(0)
-	for _, t := range m.tables {
-		elements += uint64(t.min)
+	for _, start := range m.tables {
+		elements += uint64(start)
 	}
 	if elements > maxTables {
 		problems = append(problems, fmt.Sprintf("its tables start with %d elements; at most %d are accepted", elements, maxTables))
@@ -81,8 +84,8 @@ func checkOneMemory(m *module) []string {
 // checkMemory holds what the memory starts with against its limit.
 func checkMemory(plugin string, m *module, limit int64) []string {
 	var need int64
-	for _, memory := range m.memories {
-		need += int64(memory.min) * pageSize
+	for _, pages := range m.memories {
+		need += int64(pages) * pageSize
 	}
 	if need <= limit {
 		return nil
@@ -96,6 +99,10 @@ func checkImports(m *module, man *manifest.Manifest) []string {
 	var problems []string
 	known := map[string]hostModule{hostapi.Module: weftModule(), moduleWASI: wasiModule()}
 	for i := range m.imports {
+		if len(problems) >= maxProblems {
+			problems = append(problems, fmt.Sprintf("… and the %d imports after these were not looked at", len(m.imports)-i))
+			break
+		}
 		imp := &m.imports[i]
 		name := cleanText([]byte(imp.module + "." + imp.name))
 		host := known[imp.module]
@@ -115,17 +122,7 @@ func checkImports(m *module, man *manifest.Manifest) []string {
 			problems = append(problems, fmt.Sprintf("import %s: the manifest doesn't declare the capability; add to plugin.yaml: capabilities: { %s: { why: … } }", name, f.capability))
 		}
 	}
-	return limitList(slices.Compact(problems))
-}
-
-// maxProblems bounds a list that a hostile module makes long.
-const maxProblems = 50
-
-func limitList(problems []string) []string {
-	if n := len(problems) - maxProblems; n > 0 {
-		return append(problems[:maxProblems], fmt.Sprintf("… and %d more imports", n))
-	}
-	return problems
+	return slices.Compact(problems)
 }
 
 // checkGrants holds the capabilities that the manifest can't do without against

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/weft-dev/weft/hostapi"
+	"github.com/weft-dev/weft/runtime/manifest"
 )
 
 // refusals are modules that Load refuses, and what it says of each.
@@ -101,6 +103,18 @@ func checkRefused(t *testing.T, s *Sandbox, spec Spec, want []string) {
 		if !strings.Contains(err.Error(), p) {
 			t.Errorf("the error's text lacks the problem %q: %s", p, err)
 		}
+	}
+}
+
+// TestManyImports: a list of problems doesn't grow with what a stranger sends.
+func TestManyImports(t *testing.T) {
+	m := &module{}
+	for i := range 10_000 {
+		m.imports = append(m.imports, moduleImport{module: "env", name: fmt.Sprint("f", i)})
+	}
+	got := checkImports(m, &manifest.Manifest{})
+	if len(got) != maxProblems+1 || got[maxProblems] != "… and the 9950 imports after these were not looked at" {
+		t.Errorf("%d problems, the last %q", len(got), got[len(got)-1])
 	}
 }
 

@@ -13,8 +13,8 @@ type module struct {
 	types    []signature
 	imports  []moduleImport
 	funcs    []uint32 // of each function that isn't imported: its type's index
-	tables   []limits
-	memories []limits
+	tables   []uint32 // the elements that each starts with
+	memories []uint32 // the pages of 64 KiB that each starts with
 	exports  []moduleExport
 	start    bool // it has a start section
 }
@@ -29,13 +29,6 @@ type moduleExport struct {
 	name  string
 	kind  externKind
 	index uint32 // in the index space of its kind, imports first
-}
-
-// limits are a table's, in elements, or a memory's, in pages of 64 KiB.
-type limits struct {
-	min uint32
-	max uint32 // where hasMax
-	has bool   // max is written
 }
 
 type externKind byte
@@ -247,11 +240,15 @@ func (r *reader) name() string {
 }
 
 // readVector reads a count and so many elements, each of which takes at least
-// one byte.
+// one byte; maxElements at most.
 func readVector[T any](r *reader, element func(*reader) T) []T {
 	n := r.u32()
-	if uint64(n) > uint64(len(r.b)) {
+	switch {
+	case uint64(n) > uint64(len(r.b)):
 		r.fail(errTruncated)
+		return nil
+	case n > maxElements:
+		r.fail(fmt.Errorf("%d elements; at most %d are accepted", n, maxElements))
 		return nil
 	}
 	// An element may be wider in memory than in the file: the first thousand
@@ -300,21 +297,22 @@ func (r *reader) moduleExport() moduleExport {
 	return moduleExport{name: r.name(), kind: externKind(r.byte()), index: r.u32()}
 }
 
-func (r *reader) table() limits {
+// table gives the elements that a table starts with.
+func (r *reader) table() uint32 {
 	r.referenceType()
 	return r.limits()
 }
 
-func (r *reader) limits() limits {
-	switch flags := r.byte(); {
-	case r.err != nil:
-		return limits{}
-	case flags == 0:
-		return limits{min: r.u32()}
-	case flags == 1:
-		return limits{min: r.u32(), max: r.u32(), has: true}
-	default:
+// limits gives what a table or a memory starts with; a maximum is passed over.
+func (r *reader) limits() uint32 {
+	flags := r.byte()
+	if flags > 1 {
 		r.fail(fmt.Errorf("limits with flags 0x%02x: shared and 64-bit memories are not accepted", flags))
-		return limits{}
+		return 0
 	}
+	start := r.u32()
+	if flags == 1 {
+		r.u32()
+	}
+	return start
 }

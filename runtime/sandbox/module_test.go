@@ -46,7 +46,7 @@ func TestReadModule(t *testing.T) {
 	}; !slices.Equal(exports, want) {
 		t.Errorf("exports %q", exports)
 	}
-	if len(m.memories) != 1 || m.memories[0].min != 3 || m.start {
+	if len(m.memories) != 1 || m.memories[0] != 3 || m.start {
 		t.Errorf("memories %v, start %v", m.memories, m.start)
 	}
 }
@@ -58,6 +58,7 @@ func TestReadModuleRefuses(t *testing.T) {
 		"endless size":          {header + "\x01\xff\xff\xff\xff\xff\xff", "section 1: a number of more than 32 bits"},
 		"size of 33 bits":       {header + "\x01\xff\xff\xff\xff\x1f", "section 1: a number of more than 32 bits"},
 		"count over the bytes":  {header + "\x03\x05\xff\xff\xff\xff\x0f", "section 3: it ends in the middle"},
+		"a million and one":     {header + "\x03\xc4\x84\x3d\xc1\x84\x3d" + strings.Repeat("\x00", 1_000_001), "section 3: 1000001 elements; at most 1000000 are accepted"},
 		"bytes left":            {header + "\x03\x02\x00\x00", "section 3: 1 bytes too many"},
 		"type of the future":    {header + "\x01\x02\x01\x50", "section 1: a type of form 0x50: only functions are accepted"},
 		"shared memory":         {header + "\x05\x04\x01\x03\x01\x01", "section 5: limits with flags 0x03: shared and 64-bit memories are not accepted"},
