@@ -151,8 +151,14 @@ func (in *instance) annotate(name, value []byte) hostapi.Status {
 // (ptr, len) and the room for the response (ptr, cap) from the stack, both
 // checked before anything is done, and forgets the response kept until now.
 func (in *instance) request(call string, stack []uint64) (req, room []byte) {
-	in.call.response, in.call.kept = in.call.response[:0], false
+	in.call.response, in.call.kept = nil, false
 	return in.bytes(call, stack[0], stack[1]), in.bytes(call, stack[2], stack[3])
+}
+
+// deny answers a request-form call with DENIED. The request isn't looked at.
+func (in *instance) deny(stack []uint64) {
+	in.call.response, in.call.kept = nil, false
+	in.respond(stack, nil, hostapi.Denied, nil)
 }
 
 // respond puts a response where it fits, keeps it for `response` where it
@@ -167,10 +173,7 @@ func (in *instance) respond(stack []uint64, room []byte, s hostapi.Status, respo
 }
 
 // callMissing answers the calls of capabilities that this host doesn't have.
-func callMissing(in *instance, stack []uint64) {
-	in.call.response, in.call.kept = in.call.response[:0], false
-	in.respond(stack, nil, hostapi.Denied, nil)
-}
+func callMissing(in *instance, stack []uint64) { in.deny(stack) }
 
 // callResponse is response(ptr, cap) -> length or -1. The response stays until
 // the next request-form call.

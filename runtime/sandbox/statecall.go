@@ -31,8 +31,7 @@ const maxStateRequest = 2*hostapi.MaxStateValue + 4096
 // callStateForm is state(req_ptr, req_len, out_ptr, out_cap) -> status << 32 | length.
 func callStateForm(in *instance, stack []uint64) {
 	if in.call.phase != phaseHandle || !in.plugin.grants.State {
-		in.call.response, in.call.kept = nil, false
-		in.respond(stack, nil, hostapi.Denied, nil)
+		in.deny(stack)
 		return
 	}
 	raw, room := in.request("state", stack)
