@@ -218,13 +218,16 @@ func TestTriesAndDeadLetter(t *testing.T) {
 			t.Errorf("%d dead letters counted", n)
 		}
 
-		reason.Store("busy")
 		if err := w.store.Retry(t.Context(), queueName, "e1"); err != nil {
 			t.Fatal(err)
 		}
-		w.pass(3 * time.Hour)
-		if n := len(journal.all()) - len(at); n < 1000 {
-			t.Errorf("a busy plugin was tried %d times in 3 h", n)
+		for _, full := range []string{"busy", "fused"} {
+			reason.Store(full)
+			before := len(journal.all())
+			w.pass(3 * time.Hour)
+			if n := len(journal.all()) - before; n < 1000 {
+				t.Errorf("a plugin that is %s was tried %d times in 3 h", full, n)
+			}
 		}
 		reason.Store("")
 		w.pass(time.Minute)

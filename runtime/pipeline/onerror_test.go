@@ -239,6 +239,35 @@ func TestAgainAfterSuccess(t *testing.T) {
 	})
 }
 
+// The same where the only delivery hung up before.
+func TestAgainWithoutDelivery(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		p := &fake{}
+		p.handle = func(context.Context, *Call) (Result, error) {
+			if p.runs.Load() == 1 {
+				time.Sleep(2 * time.Second)
+				return Result{}, reasonError("upstream")
+			}
+			return Result{}, nil
+		}
+		w.stage("s", p).OnError = &config.OnError{Kind: config.Again}
+		w.up()
+		defer w.down()
+		ctx, hangUp := context.WithTimeout(t.Context(), time.Second)
+		defer hangUp()
+		<-w.async(ctx, 0, "e1")
+		w.pass(time.Second)
+		if len(w.store.list()) != 1 {
+			t.Error("not queued")
+		}
+		w.pass(time.Minute)
+		if p.runs.Load() != 2 {
+			t.Errorf("%d runs", p.runs.Load())
+		}
+		w.store.mustBeEmpty(t)
+	})
+}
+
 // queue whose entry can't be made is no success: the next delivery runs again.
 func TestQueueFails(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
