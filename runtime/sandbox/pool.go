@@ -31,21 +31,25 @@ type waiter struct {
 // acquire gives an instance, started if need be. The caller holds its place
 // until release. The error is ctx's where it ended first, ErrClosed, or what
 // kept the instance from starting.
-func (p *pool) acquire(ctx context.Context) (*instance, error) {
-	in, err := p.place(ctx)
+func (p *pool) acquire(ctx context.Context) (in *instance, err error) {
+	in, err = p.place(ctx)
 	if err != nil || in != nil {
 		return in, err
 	}
-	in, err = p.start(ctx)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if err != nil {
-		p.pass(nil)
+	defer func() { // also where start panics
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if in == nil {
+			p.pass(nil)
+			return
+		}
+		p.live[in] = struct{}{}
+		if p.closed {
+			in.limit.end(context.Canceled)
+		}
+	}()
+	if in, err = p.start(ctx); err != nil {
 		return nil, err
-	}
-	p.live[in] = struct{}{}
-	if p.closed {
-		in.limit.end(context.Canceled)
 	}
 	return in, nil
 }

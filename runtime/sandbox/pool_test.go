@@ -98,7 +98,8 @@ func TestPoolWaiting(t *testing.T) {
 	})
 }
 
-// TestPoolStartFails: a place whose instance doesn't start is free again.
+// TestPoolStartFails: a place whose instance doesn't start, with an error or a
+// panic, is free again.
 func TestPoolStartFails(t *testing.T) {
 	p, _ := newPool(1)
 	ok := p.start
@@ -108,6 +109,17 @@ func TestPoolStartFails(t *testing.T) {
 		if _, err := p.acquire(context.Background()); !errors.Is(err, no) {
 			t.Errorf("got %v", err)
 		}
+	}
+	p.start = func(context.Context) (*instance, error) { panic(no) }
+	for range 2 {
+		func() {
+			defer func() {
+				if v := recover(); v != no {
+					t.Errorf("recovered %v", v)
+				}
+			}()
+			p.acquire(context.Background())
+		}()
 	}
 	p.start = ok
 	mustAcquire(t, p)
