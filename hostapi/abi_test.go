@@ -61,15 +61,22 @@ func TestABI(t *testing.T) {
 	}
 }
 
-// TestABIDrawings encodes the messages that ABI.md draws.
+// TestABIDrawings encodes the messages that ABI.md draws, and looks at what of
+// them the drawing of state says.
 func TestABIDrawings(t *testing.T) {
 	for want, m := range map[string]codec{
 		"R\x02hi":            &hostapi.Event{Content: "hi"},
 		"\x0a\x04\x0a\x02ok": &hostapi.Reply{Text: &hostapi.Text{Content: "ok"}},
 		"\x08\x01\x1a\x01n":  &hostapi.StateRequest{Op: hostapi.StateGet, Key: "n"},
+		"\x0a\x017\x18\x01":  &hostapi.StateResponse{Value: []byte("7"), Found: true},
 	} {
 		if got := string(m.Append(nil)); got != want {
 			t.Errorf("%+v: %q, ABI.md draws %q", m, got, want)
+		}
+	}
+	for _, part := range []string{"0x08, 1,  0x1a, 1, 'n',", "0x0a, 1, '7',  0x18, 1,", "length=5", "returns 5:"} {
+		if !strings.Contains(readABI(t), part) {
+			t.Errorf("ABI.md draws no %q", part)
 		}
 	}
 }
