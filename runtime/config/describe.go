@@ -78,7 +78,7 @@ func (s section[T]) decode(d *decoder, n *node, dst *T) bool {
 	for _, e := range n.entries {
 		i := slices.IndexFunc(s.keys, func(k key[T]) bool { return k.name == e.key })
 		if i < 0 {
-			d.add(e.pos, "unknown key "+show(e.key), meant(e.key, s.names()))
+			d.add(e.pos, "unknown key "+show(e.key), d.meant(e.key, s.names()))
 			continue
 		}
 		d.push(e.key)

@@ -378,3 +378,25 @@ func TestLimits(t *testing.T) {
 		})
 	}
 }
+
+// TestConfigsAreBounded: many apps that share many plugins are refused before
+// their configs fill the memory.
+func TestConfigsAreBounded(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("weft: 1\nplugins:\n")
+	for i := range 200 {
+		fmt.Fprintf(&b, "  p%d: { source: a.wasm, config: { x: %s } }\n", i, strings.Repeat("x", 5000))
+	}
+	b.WriteString("pipeline:\n  stages:\n")
+	for i := range 200 {
+		fmt.Fprintf(&b, "    - plugin: p%d\n", i)
+	}
+	b.WriteString("apps:\n")
+	for i := range 2000 {
+		fmt.Fprintf(&b, "  a%d: { type: official, app_id: a, token: t, mode: plain }\n", i)
+	}
+	_, problems := config.Parse("p.yaml", []byte(b.String()), config.Options{})
+	if len(problems) != 1 || !strings.Contains(problems.Error(), "the configs of all apps' plugins together are over 67108864 bytes") {
+		t.Errorf("got %.300s", problems.Error())
+	}
+}

@@ -92,7 +92,7 @@ func (d *decoder) resolvePlugins(doc *document, plugins map[string]*pluginDecl) 
 			ref.set(&p.Plugin)
 			continue
 		}
-		d.addAt(ref.node.pos, ref.path+": there is no plugin "+ref.node.shown(), adviceFor(ref.node, names))
+		d.addAt(ref.node.pos, ref.path+": there is no plugin "+ref.node.shown(), d.adviceFor(ref.node, names))
 	}
 	for _, s := range d.unnamed {
 		if s.Plugin != nil {
@@ -102,11 +102,11 @@ func (d *decoder) resolvePlugins(doc *document, plugins map[string]*pluginDecl) 
 }
 
 // adviceFor is meant for a name in the file; nothing is said of an expanded one.
-func adviceFor(n *node, names []string) string {
+func (d *decoder) adviceFor(n *node, names []string) string {
 	if n.expanded {
 		return ""
 	}
-	return meant(n.text, names)
+	return d.meant(n.text, names)
 }
 
 // pipeline completes a pipeline and checks its times and its stages' names.
@@ -243,7 +243,7 @@ func (d *decoder) appPipeline(a *appDecl, pipelines []*Pipeline) {
 			return
 		}
 	}
-	d.addAt(a.pipeline.pos, "apps."+show(a.Name)+".pipeline: there is no pipeline "+a.pipeline.shown(), adviceFor(a.pipeline, names))
+	d.addAt(a.pipeline.pos, "apps."+show(a.Name)+".pipeline: there is no pipeline "+a.pipeline.shown(), d.adviceFor(a.pipeline, names))
 }
 
 // callbackPaths refuses paths that two apps have, or that the host serves for an

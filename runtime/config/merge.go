@@ -13,9 +13,15 @@ import (
 	"strings"
 )
 
+// configOverhead is what a PluginConfig takes beside its JSON, in bytes, about.
+const configOverhead = 256
+
 // appConfigs merges the app's `with` over the configs of the plugins that its
 // pipeline uses.
 func (d *decoder) appConfigs(a *appDecl, uses []*Plugin, plugins map[string]*pluginDecl) {
+	if d.jsonSize > MaxConfigs { // said where it happened
+		return
+	}
 	names := make([]string, len(uses))
 	for i, p := range uses {
 		names[i] = p.Name
@@ -25,7 +31,7 @@ func (d *decoder) appConfigs(a *appDecl, uses []*Plugin, plugins map[string]*plu
 		with[e.key] = e
 		if !slices.Contains(names, e.key) {
 			text := fmt.Sprintf("apps.%s.with: pipeline %s doesn't use plugin %s", show(a.Name), show(a.Pipeline.Name), show(e.key))
-			d.addAt(e.pos, text, meant(e.key, names))
+			d.addAt(e.pos, text, d.meant(e.key, names))
 		}
 	}
 	a.Configs = make(map[string]PluginConfig, len(uses))
@@ -37,6 +43,10 @@ func (d *decoder) appConfigs(a *appDecl, uses []*Plugin, plugins map[string]*plu
 			d.addAt(c.Pos, fmt.Sprintf("config of plugin %s for app %s: %v", show(p.Name), show(a.Name), err), "")
 		}
 		a.Configs[p.Name] = c
+		if d.jsonSize > MaxConfigs {
+			d.addAt(a.Pos, fmt.Sprintf("apps.%s: the configs of all apps' plugins together are over %d bytes", show(a.Name), MaxConfigs), "")
+			return
+		}
 	}
 }
 
@@ -54,12 +64,9 @@ func (d *decoder) pluginConfig(p *pluginDecl, with entry) (PluginConfig, error) 
 	c := PluginConfig{JSON: w.out, Pos: pos, Unknown: w.unknown, PosOf: func(pointer string) Pos { return find(root, pos, pointer) }}
 	sum := sha256.Sum256(w.out)
 	c.ID = binary.BigEndian.Uint64(sum[:8])
-	d.jsonSize += len(w.out)
-	switch {
-	case len(w.out) > w.max:
+	d.jsonSize += len(w.out) + configOverhead
+	if len(w.out) > w.max {
 		return c, fmt.Errorf("over %d bytes of JSON", w.max)
-	case d.jsonSize > MaxConfigs:
-		return c, fmt.Errorf("all configs of plugins together are over %d bytes of JSON", MaxConfigs)
 	}
 	return c, nil
 }

@@ -9,6 +9,9 @@ import (
 // maxShown is how many runes of something from the file an error quotes.
 const maxShown = 64
 
+// maxKnown is how many names are looked at for a near one.
+const maxKnown = 1000
+
 // show makes s fit for an error: a plain word as it is, anything else quoted,
 // both cut.
 func show(s string) string {
@@ -32,7 +35,10 @@ func nearest(name string, known []string) string {
 		return ""
 	}
 	best, bestDistance := "", max(1, len(runes)/3)+1
-	for _, k := range known {
+	for _, k := range known[:min(len(known), maxKnown)] {
+		if n := utf8.RuneCountInString(k) - len(runes); n >= bestDistance || -n >= bestDistance {
+			continue
+		}
 		d := distance(runes, []rune(strings.ToLower(k)))
 		if d < bestDistance && d < len(runes) {
 			best, bestDistance = k, d
@@ -41,7 +47,15 @@ func nearest(name string, known []string) string {
 	return best
 }
 
-// meant is the advice that goes with an unknown name.
+// meant is the advice that goes with an unknown name. In a file that is full of
+// problems none is looked for, because each costs a walk over all names.
+func (d *decoder) meant(name string, known []string) string {
+	if len(d.problems) > 3*MaxProblems {
+		return ""
+	}
+	return meant(name, known)
+}
+
 func meant(name string, known []string) string {
 	if n := nearest(name, known); n != "" {
 		return "did you mean " + show(n) + "?"

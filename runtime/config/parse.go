@@ -16,14 +16,14 @@ import (
 
 // Limits of a configuration. What goes over one is refused.
 const (
-	MaxFile         = 4 << 20   // bytes of a file
-	MaxValues       = 100_000   // values in a file, aliases followed
-	MaxDepth        = 64        // nesting, aliases followed
-	MaxText         = 16 << 20  // bytes of all scalars together, aliases followed and expanded
-	MaxExpanded     = 1 << 20   // bytes of one scalar after expansion, and of a secret file
-	MaxPluginConfig = 1 << 20   // bytes of JSON of one plugin's config in one app
-	MaxConfigs      = 256 << 20 // bytes of JSON of all of them
-	MaxProblems     = 100       // problems that are listed; a last one counts the rest
+	MaxFile         = 4 << 20  // bytes of a file
+	MaxValues       = 100_000  // values in a file, aliases followed
+	MaxDepth        = 64       // nesting, aliases followed
+	MaxText         = 16 << 20 // bytes of all scalars together, aliases followed and expanded
+	MaxExpanded     = 1 << 20  // bytes of one scalar after expansion, and of a secret file
+	MaxPluginConfig = 1 << 20  // bytes of JSON of one plugin's config in one app
+	MaxConfigs      = 64 << 20 // bytes that all of them take, about
+	MaxProblems     = 100      // problems that are listed; a last one counts the rest
 )
 
 // Options is what Parse may use beside the bytes.
@@ -61,6 +61,7 @@ func Parse(file string, src []byte, opt Options) (*Config, Problems) {
 type decoder struct {
 	file     string
 	dir      string
+	lines    int      // how many the file has
 	path     []string // the keys down to the value that is being read
 	expand   *expander
 	problems []Problem

@@ -7,6 +7,7 @@ import (
 	"io"
 	"regexp"
 	"sort"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -108,6 +109,10 @@ func (d *decoder) readYAML(src []byte) *node {
 		d.addAt(pos, text, "save the file as UTF-8 text")
 		return nil
 	}
+	d.lines = 1
+	for _, end := range []string{"\n", "\r", "\u0085", "\u2028", "\u2029"} {
+		d.lines += bytes.Count(src, []byte(end))
+	}
 	doc, second, err := documents(src)
 	switch {
 	case err != nil:
@@ -143,8 +148,9 @@ func documents(src []byte) (first, second *yaml.Node, err error) {
 	return first, second, nil
 }
 
+// place is where n stands; yaml puts nothing at all behind the last line.
 func (d *decoder) place(n *yaml.Node) Pos {
-	return Pos{File: d.file, Line: max(n.Line, 1), Col: max(n.Column, 1)}
+	return Pos{File: d.file, Line: min(max(n.Line, 1), d.lines), Col: max(n.Column, 1)}
 }
 
 // node converts n, and what is below it.
@@ -277,15 +283,21 @@ func badRune(src []byte) (Pos, string) {
 // syntax notes an error of the YAML itself, which ends the reading.
 func (d *decoder) syntax(src []byte, err error) {
 	text := strings.TrimPrefix(err.Error(), "yaml: ")
+	line := 0
 	if rest, ok := strings.CutPrefix(text, "line "); ok {
-		_, text, _ = strings.Cut(rest, ": ")
+		var number string
+		number, text, _ = strings.Cut(rest, ": ")
+		line, _ = strconv.Atoi(number) // 0, and then 1, where it is none
 	}
 	advice := ""
 	if strings.HasPrefix(text, "unknown anchor") { // its name may be a value without quotes
 		text, advice = "an alias (*) of nothing", "quote a value that begins with *"
 	}
 	lines := bytes.SplitAfter(src, []byte("\n"))
-	line := failingLine(lines, err)
+	line = min(max(line, 1), len(lines))
+	if len(src) <= maxSearched {
+		line = failingLine(lines, err)
+	}
 	body := lines[line-1]
 	pos := Pos{File: d.file, Line: line, Col: 1 + len(body) - len(bytes.TrimLeft(body, " "))}
 	for _, near := range lines[max(0, line-2):line] {
@@ -298,6 +310,9 @@ func (d *decoder) syntax(src []byte, err error) {
 	}
 	d.addAt(pos, "not YAML: "+text, advice)
 }
+
+// maxSearched is how many bytes a file may have for failingLine to be used.
+const maxSearched = 128 << 10
 
 // failingLine finds the line that makes the file fail with err, because yaml
 // says only where the value begins that the line is in: it is the last line of
