@@ -26,7 +26,7 @@ type call struct {
 	size int    // bytes that it writes, about
 
 	// run is called by the committer, again for each transaction that has to be
-	// made anew. An error means that it wrote nothing.
+	// made anew. An error means that it wrote nothing, or a part that stands by itself.
 	run func(*txn) error
 	// keep, which may be nil, is called when what the last run did is durable;
 	// undo, which may be nil, after each run without an error that came to nothing.

@@ -36,7 +36,8 @@ func (s *Store) sweepAll(ctx context.Context) {
 	}
 }
 
-// sweep removes whatever has expired.
+// sweep removes whatever has expired; where something always does, it ends all
+// the same.
 func (s *Store) sweep(ctx context.Context) error {
 	for {
 		due := false
@@ -57,8 +58,8 @@ func (s *Store) sweep(ctx context.Context) error {
 			removed, err = t.sweep(sweepBatch)
 			return err
 		}})
-		if err != nil || removed == 0 {
-			return err
+		if err != nil || removed < sweepBatch {
+			return err // what expires from now on is the next sweep's
 		}
 	}
 }
@@ -78,6 +79,7 @@ func (t *txn) sweep(n int) (int, error) {
 			return 0, err
 		}
 	}
+	t.swept = len(due) < n
 	return len(due), nil
 }
 

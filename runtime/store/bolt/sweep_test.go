@@ -3,6 +3,7 @@ package bolt
 import (
 	"errors"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -59,6 +60,41 @@ func TestSweeperRemovesWhatExpired(t *testing.T) {
 			t.Fatalf("of nothing: %v", n)
 		}
 	})
+}
+
+// TestSomethingAlwaysExpires has a value expire whenever somebody looks: neither
+// a change over the quota nor the sweeper goes on for as long as that lasts.
+func TestSomethingAlwaysExpires(t *testing.T) {
+	const n = 200
+	var ticks atomic.Int64
+	start := time.Now()
+	s := openTest(t, t.TempDir(), func() time.Time { return start.Add(time.Duration(ticks.Load()) * time.Minute) })
+	s.stopSweep()
+	<-s.swept
+	put(t, s, "full", "v")
+	for i := range n {
+		op := setOp("k", "v")
+		op.Bucket, op.TTL = strconv.Itoa(i), time.Duration(i+1)*time.Minute
+		if _, err := s.Apply(t.Context(), op); err != nil {
+			t.Fatal(err)
+		}
+	}
+	commits := 0
+	s.commitFile = func(tx *bbolt.Tx) error {
+		commits++
+		ticks.Add(1)
+		return tx.Commit()
+	}
+	ticks.Add(1)
+	op := setOp("more", "v")
+	op.Quota = 5
+	if _, err := s.Apply(t.Context(), op); !errors.Is(err, store.ErrQuota) || commits > 2 {
+		t.Errorf("over the quota: %v after %d commits", err, commits)
+	}
+	commits = 0
+	if err := s.sweep(t.Context()); err != nil || commits > 2 {
+		t.Errorf("sweep: %v, %d commits", err, commits)
+	}
 }
 
 // TestIndexFollowsTheValue changes a value in every way and looks that the index

@@ -14,7 +14,8 @@ import (
 //
 // An operation reads first and decides; then it writes with put and del, whose
 // failures are kept in fault. So one that returns an error has written nothing,
-// and one with a fault takes the transaction down.
+// except that a sweep stands by itself, and one with a fault takes the
+// transaction down.
 type txn struct {
 	tx  *bbolt.Tx
 	now int64 // Unix nanoseconds, the same for all operations
@@ -24,6 +25,7 @@ type txn struct {
 	sums  map[string]int64 // sizes read or changed in this transaction
 	moved map[string]bool  // sums that differ from the file
 	dirty bool
+	swept bool // nothing is left that has expired
 	fault error
 }
 

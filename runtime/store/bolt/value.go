@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -111,8 +112,19 @@ func (f found) size(keySize int64) int64 {
 	return keySize + int64(len(f.data))
 }
 
-// apply makes the change in t, or returns an error and changes nothing.
+// apply makes the change in t, or returns an error and changes nothing, but that
+// what had expired may have been removed.
 func (c *change) apply(t *txn) (store.Result, error) {
+	res, err := c.attempt(t)
+	if errors.Is(err, errUnfinished) && t.swept {
+		res, err = c.attempt(t) // nothing is left to be removed: it says yes or no
+	}
+	return res, err
+}
+
+// attempt is apply; errUnfinished: something expired was removed, so that what
+// it had read may be no more.
+func (c *change) attempt(t *txn) (store.Result, error) {
 	if m, ok, err := c.repeated(t); err != nil || ok {
 		return store.Result{Applied: true, Found: m.found, Number: m.number, Repeated: true}, err
 	}
@@ -210,12 +222,14 @@ func (c *change) fits(t *txn, old found, record []byte, size int64) error {
 	if size+grown <= c.quota {
 		return nil
 	}
-	removed, err := t.sweep(sweepBatch)
-	if err != nil {
-		return err
-	}
-	if removed > 0 {
-		return errUnfinished
+	if !t.swept {
+		removed, err := t.sweep(sweepBatch)
+		if err != nil {
+			return err
+		}
+		if removed > 0 {
+			return errUnfinished
+		}
 	}
 	if grown <= 0 {
 		return nil
