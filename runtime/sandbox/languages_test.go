@@ -153,20 +153,19 @@ func TestGoCollects(t *testing.T) {
 // TestGoLargeEvents: the largest events that a callback can become find room in
 // a Go guest, with raw in the memory that sdk/README.md says.
 func TestGoLargeEvents(t *testing.T) {
-	wasm := goModule(t)
-	for raw, memory := range map[bool]int64{false: 16 << 20, true: 32 << 20} {
-		p := load(t, newSandbox(t, Options{}), Spec{
-			Name: "go", Wasm: withManifest(t, wasm, fmt.Sprintf("%s\nraw: %t", goManifest, raw)),
-			Grants: Grants{State: true}, State: visits{}, Limits: Limits{Memory: memory, Timeout: 10 * time.Second, Instances: 1},
-		})
+	s := newSandbox(t, Options{})
+	spec := Spec{Name: "go", Wasm: withManifest(t, goModule(t), goManifest+"\nraw: true"), Grants: Grants{State: true}, State: visits{}}
+	for raw, memory := range map[int]int64{0: 16 << 20, 1 << 20: 32 << 20} {
+		spec.Limits = Limits{Memory: memory, Timeout: 10 * time.Second, Instances: 1}
+		p := load(t, s, spec)
 		for _, n := range []int{50, 250, 100, 450, 450, 50, 450} {
 			call := textCall('0')
-			call.Event.Raw = make([]byte, 1<<20)
+			call.Event.Raw = make([]byte, raw)
 			for i := range 4096 {
 				call.Event.Fields = append(call.Event.Fields, hostapi.Field{Name: fmt.Sprintf("%0256d", i), Value: strings.Repeat("v", n)})
 			}
 			if _, err := handle(p, call); err != nil {
-				t.Errorf("raw %t, an event of %d bytes: %v", raw, call.Event.Size(), err)
+				t.Errorf("an event of %d bytes, %d of them raw: %v", call.Event.Size(), raw, err)
 			}
 		}
 	}
