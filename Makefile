@@ -46,7 +46,7 @@ fuzz: ## runs each fuzz test for FUZZTIME
 	@set -e; for pkg in $$($(GO) list $(FUZZPKGS)); do \
 		for fuzz in $$($(GO) test -list '^Fuzz' "$$pkg" | grep '^Fuzz' || true); do \
 			echo "$$pkg $$fuzz"; \
-			$(GO) test -run '^$$' -fuzz "^$$fuzz\$$" -fuzztime $(FUZZTIME) "$$pkg"; \
+			$(GO) test -run '^$$' -fuzz "^$$fuzz\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x "$$pkg"; \
 		done; \
 	done
 

@@ -85,6 +85,9 @@ func projectPlugin(t *testing.T, name string) string {
 		t.Fatal(err)
 	}
 	embedManifest(t, module, yaml)
+	if err := precompile(module); err != nil {
+		t.Fatal(err)
+	}
 	return module
 }
 

@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"github.com/weft-dev/weft/runtime/config"
+	"github.com/weft-dev/weft/runtime/manifest"
 	"github.com/weft-dev/weft/runtime/pipeline"
 	"github.com/weft-dev/weft/runtime/sandbox"
 	"github.com/weft-dev/weft/runtime/wechat"
@@ -138,7 +139,8 @@ func (a *assembly) loadPlugin(ctx context.Context, p *config.Plugin, state sandb
 }
 
 // setConfigs checks each app's config of each plugin, by the schema first and
-// then by the plugin's own weft_check, and gives the good ones to the plugin.
+// then by the plugin's own weft_check, and gives the good ones to the plugin. Of
+// a config with values that noEnv left open only the others are checked.
 func (a *assembly) setConfigs(ctx context.Context) {
 	for _, p := range a.cfg.Plugins {
 		loaded := a.plugins[p.Name]
@@ -148,7 +150,7 @@ func (a *assembly) setConfigs(ctx context.Context) {
 		good := make(map[string]sandbox.Config, len(p.Apps))
 		for _, app := range p.Apps {
 			pc := app.Configs[p.Name]
-			bad := loaded.Manifest().CheckConfig(pc.JSON)
+			bad := slices.DeleteFunc(loaded.Manifest().CheckConfig(pc.JSON), func(b manifest.ConfigProblem) bool { return pc.Open(b.Pointer) })
 			for _, b := range bad {
 				text := b.Text
 				if b.Pointer != "" {
@@ -156,7 +158,7 @@ func (a *assembly) setConfigs(ctx context.Context) {
 				}
 				a.breakApp(app, p, pc.PosOf(b.Pointer), text)
 			}
-			if len(bad) == 0 {
+			if len(bad) == 0 && len(pc.Unknown) == 0 {
 				good[app.Name] = sandbox.Config{JSON: pc.JSON, ID: pc.ID}
 			}
 		}
@@ -194,17 +196,9 @@ func openAccount(app *config.App) (*wechat.Account, error) {
 	}
 	c := wechat.AccountConfig{AppID: app.AppID, Mode: mode, Token: app.Token, AESKey: app.EncodingAESKey, MaxSkew: app.MaxSkew}
 	if prev := app.Previous; prev != nil {
-		c.Previous = &wechat.PreviousConfig{Token: prev.Token, AESKey: prev.EncodingAESKey, Mode: mode, Until: prev.Until}
-		if prev.Token == "" {
-			c.Previous.Token = app.Token
-		}
-		if prev.EncodingAESKey == "" {
-			c.Previous.AESKey = app.EncodingAESKey
-		}
-		if prev.Mode != "" {
-			if c.Previous.Mode, err = wechat.ParseMode(prev.Mode); err != nil {
-				return nil, fmt.Errorf("previous: %w", err)
-			}
+		c.Previous = &wechat.PreviousConfig{Token: prev.Token, AESKey: prev.EncodingAESKey, Until: prev.Until}
+		if c.Previous.Mode, err = wechat.ParseMode(prev.Mode); err != nil {
+			return nil, fmt.Errorf("previous: %w", err)
 		}
 	}
 	return wechat.NewAccount(c)

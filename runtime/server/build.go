@@ -15,7 +15,7 @@ import (
 // BuildPlugin compiles the Go plugin in dir, puts its plugin.yaml into the
 // module and writes DIR/NAME.wasm, NAME being the manifest's. It returns that
 // path. The compiler's output goes to out.
-func BuildPlugin(ctx context.Context, dir string, out io.Writer) (string, error) {
+func BuildPlugin(ctx context.Context, dir string, out io.Writer) (path string, err error) {
 	yamlFile := filepath.Join(dir, "plugin.yaml")
 	yaml, err := os.ReadFile(yamlFile)
 	if err != nil {
@@ -29,7 +29,7 @@ func BuildPlugin(ctx context.Context, dir string, out io.Writer) (string, error)
 	if err != nil {
 		return "", fmt.Errorf("making a folder to build in: %w", err)
 	}
-	defer os.RemoveAll(tmp) //nolint:errcheck // a left-over in the system's folder for such
+	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
 	module := filepath.Join(tmp, "module.wasm")
 	if err := compileGo(ctx, dir, module, out); err != nil {
 		return "", err
@@ -70,13 +70,13 @@ func replaceFile(target string, data []byte) error {
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", target, err)
 	}
-	defer os.Remove(f.Name()) //nolint:errcheck // gone after the rename
 	_, err = f.Write(data)
-	if err := errors.Join(err, f.Chmod(0o644), f.Close()); err != nil {
-		return fmt.Errorf("writing %s: %w", target, err)
+	err = errors.Join(err, f.Chmod(0o644), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), target)
 	}
-	if err := os.Rename(f.Name(), target); err != nil {
-		return fmt.Errorf("writing %s: %w", target, err)
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", target, errors.Join(err, os.Remove(f.Name())))
 	}
 	return nil
 }

@@ -131,14 +131,14 @@ func toUser(app *config.App) string { return "gh_" + app.Name }
 
 func callbackDocument(app *config.App, c Callback, now time.Time) []byte {
 	var b bytes.Buffer
+	escape := strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
 	element := func(name, value string) {
-		b.WriteString("<" + name + ">")
 		if strings.Contains(value, "]]>") {
-			xml.EscapeText(&b, []byte(value)) //nolint:errcheck // a Buffer takes all
+			value = escape.Replace(value)
 		} else {
-			b.WriteString("<![CDATA[" + value + "]]>")
+			value = "<![CDATA[" + value + "]]>"
 		}
-		b.WriteString("</" + name + ">")
+		b.WriteString("<" + name + ">" + value + "</" + name + ">")
 	}
 	number := func(name string, n int64) {
 		b.WriteString("<" + name + ">" + strconv.FormatInt(n, 10) + "</" + name + ">")
@@ -183,9 +183,8 @@ func post(ctx context.Context, target string, q wechat.Query, contentType string
 		}
 		return nil, fmt.Errorf("posting to %s: %w: is `weft serve` running there?", target, err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // read to its end or given up
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
-	if err != nil {
+	if err := errors.Join(err, resp.Body.Close()); err != nil {
 		return nil, fmt.Errorf("reading the answer of %s: %w", target, err)
 	}
 	if resp.StatusCode != http.StatusOK {

@@ -11,20 +11,20 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"weft": main})
-}
-
-// TestScripts runs testdata/script: the commands as a user types them.
+// TestScripts runs testdata/script: the commands as a user types them. They are
+// the program as users have it: under the race detector it compiles a plugin ten
+// times slower.
 func TestScripts(t *testing.T) {
 	root, err := filepath.Abs("../../..")
 	if err != nil {
 		t.Fatal(err)
 	}
+	path := filepath.Dir(weftBinary(t)) + string(os.PathListSeparator) + os.Getenv("PATH")
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("ROOT", root)
+			env.Setenv("PATH", path)
 			// The module cache and the build cache are the user's own.
 			for _, name := range []string{"HOME", "GOPATH", "GOMODCACHE", "GOCACHE", "GOPROXY", "GOFLAGS", "GOTOOLCHAIN"} {
 				if value, ok := os.LookupEnv(name); ok {

@@ -7,9 +7,11 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -208,6 +210,37 @@ func TestREADMEsInStep(t *testing.T) {
 	english, chinese := readmeShape(t, "README.md"), readmeShape(t, "README.zh-CN.md")
 	if !slices.Equal(english, chinese) {
 		t.Errorf("README.md and README.zh-CN.md differ in sections or code blocks:\n%q\n%q", english, chinese)
+	}
+}
+
+var metricName = regexp.MustCompile(`"(weft_[a-z_]+)"`)
+
+// TestREADMEsNameMetrics: both READMEs have every metric of the code, and no
+// other.
+func TestREADMEsNameMetrics(t *testing.T) {
+	root := repository(t)
+	coded := map[string]bool{}
+	for _, name := range []string{"runtime/telemetry/metrics.go", "runtime/server/metrics.go"} {
+		src, err := os.ReadFile(filepath.Join(root, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, found := range metricName.FindAllStringSubmatch(string(src), -1) {
+			coded[found[1]] = true
+		}
+	}
+	for _, name := range []string{"README.md", "README.zh-CN.md"} {
+		src, err := os.ReadFile(filepath.Join(root, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		told := map[string]bool{}
+		for _, found := range regexp.MustCompile("(?m)^\\| `(weft_[a-z_]+)` \\|").FindAllStringSubmatch(string(src), -1) {
+			told[found[1]] = true
+		}
+		if !maps.Equal(coded, told) {
+			t.Errorf("%s has the metrics %v, the code has %v", name, slices.Sorted(maps.Keys(told)), slices.Sorted(maps.Keys(coded)))
+		}
 	}
 }
 
