@@ -10,9 +10,6 @@ import (
 	"github.com/weft-dev/weft/sdk"
 )
 
-// maxText is how long a text may be that WeChat shows, in bytes.
-const maxText = 2048
-
 // settings is the plugin's config, compiled. It is made once for each config,
 // not for each event.
 type settings struct {
@@ -33,20 +30,20 @@ type rule struct {
 
 // ruleConfig is a rule in the config.
 type ruleConfig struct {
-	Match      string      `json:"match"`
-	Words      []string    `json:"words"`
-	Pattern    string      `json:"pattern"`
-	IgnoreCase bool        `json:"ignore_case"`
-	Reply      replyConfig `json:"reply"`
+	Match      string          `json:"match"`
+	Words      []string        `json:"words"`
+	Pattern    string          `json:"pattern"`
+	IgnoreCase bool            `json:"ignore_case"`
+	Reply      sdk.ReplyConfig `json:"reply"`
 }
 
 // UnmarshalJSON compiles a config. Its error says all that is wrong, each with
 // the rule's index.
 func (s *settings) UnmarshalJSON(b []byte) error {
 	var conf struct {
-		Rules    []ruleConfig `json:"rules"`
-		Fallback *replyConfig `json:"fallback"`
-		Voice    bool         `json:"voice"`
+		Rules    []ruleConfig     `json:"rules"`
+		Fallback *sdk.ReplyConfig `json:"fallback"`
+		Voice    bool             `json:"voice"`
 	}
 	if err := json.Unmarshal(b, &conf); err != nil {
 		return err
@@ -62,7 +59,7 @@ func (s *settings) UnmarshalJSON(b []byte) error {
 		s.folds = s.folds || rc.IgnoreCase
 	}
 	if conf.Fallback != nil {
-		r, err := conf.Fallback.reply()
+		r, err := conf.Fallback.Reply()
 		if err != nil {
 			problems = append(problems, "fallback"+err.Error())
 		}
@@ -80,7 +77,7 @@ func (rc *ruleConfig) compile() (rule, error) {
 	if err != nil {
 		return rule{}, err
 	}
-	reply, err := rc.Reply.reply()
+	reply, err := rc.Reply.Reply()
 	if err != nil {
 		return rule{}, fmt.Errorf(".reply%w", err)
 	}

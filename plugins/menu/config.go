@@ -14,9 +14,6 @@ import (
 	"github.com/weft-dev/weft/sdk"
 )
 
-// maxText is how long a text may be that WeChat shows, in bytes.
-const maxText = 2048
-
 // settings is the plugin's config, compiled. It is made once for each config,
 // not for each event.
 type settings struct {
@@ -78,8 +75,8 @@ func defaultOrder() *order {
 func (s *settings) UnmarshalJSON(b []byte) error {
 	var conf struct {
 		Items map[string]struct {
-			Reply *replyConfig `json:"reply"`
-			Start string       `json:"start"`
+			Reply *sdk.ReplyConfig `json:"reply"`
+			Start string           `json:"start"`
 		} `json:"items"`
 		Order json.RawMessage `json:"order"`
 	}
@@ -100,7 +97,7 @@ func (s *settings) UnmarshalJSON(b []byte) error {
 		ic := conf.Items[key]
 		switch {
 		case ic.Reply != nil:
-			r, err := ic.Reply.reply()
+			r, err := ic.Reply.Reply()
 			if err != nil {
 				problems = append(problems, "items."+key+".reply"+err.Error())
 			}
@@ -136,8 +133,8 @@ func (o *order) problems() (list []string) {
 	worst := answer{product: longest, quantity: o.MaxQuantity, number: math.MaxInt64}
 	for _, name := range slices.Sorted(maps.Keys(o.Texts)) {
 		worst.says = name
-		if n := len(o.text(worst)); n > maxText {
-			list = append(list, fmt.Sprintf("order.texts.%s: %d bytes with its placeholders filled in, and WeChat shows %d; shorten it or the list of products", name, n, maxText))
+		if n := len(o.text(worst)); n > sdk.MaxReplyText {
+			list = append(list, fmt.Sprintf("order.texts.%s: %d bytes with its placeholders filled in, and WeChat shows %d; shorten it or the list of products", name, n, sdk.MaxReplyText))
 		}
 		rest := (&order{}).placeholders(answer{}).Replace(o.Texts[name])
 		if i := strings.IndexByte(rest, '{'); i >= 0 {

@@ -389,7 +389,7 @@ func FuzzOrder(f *testing.F) {
 			created += gap % 1000
 			ev.Created = created
 			first, err := w.send(ev, nil)
-			if err != nil || len(first) > maxText {
+			if err != nil || len(first) > sdk.MaxReplyText {
 				t.Fatalf("%q: %d bytes, %v", content, len(first), err)
 			}
 			if again, err := w.send(ev, nil); err != nil || again != first {

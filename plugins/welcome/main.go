@@ -24,9 +24,6 @@ func init() {
 
 func main() {}
 
-// maxText is how long a text may be that WeChat shows, in bytes.
-const maxText = 2048
-
 // greet answers a subscribe or SCAN event. The count of a user's greetings is
 // one atomic step that is applied once an event, so that an event that is run
 // again gets the same words, and two at once are not both the first.
@@ -132,8 +129,8 @@ func check(c *sdk.Call) error {
 // checkText appends what is wrong with a text, which stands at a place in the
 // config.
 func checkText(problems []string, at, text, name string) []string {
-	if n := len(expand(text, name, math.MaxInt64)); n > maxText {
-		problems = append(problems, fmt.Sprintf("%s: %d bytes with its placeholders filled in, and WeChat shows %d; shorten it", at, n, maxText))
+	if n := len(expand(text, name, math.MaxInt64)); n > sdk.MaxReplyText {
+		problems = append(problems, fmt.Sprintf("%s: %d bytes with its placeholders filled in, and WeChat shows %d; shorten it", at, n, sdk.MaxReplyText))
 	}
 	rest := strings.NewReplacer("{scene}", "", "{visits}", "").Replace(text)
 	if i := strings.IndexByte(rest, '{'); i >= 0 {

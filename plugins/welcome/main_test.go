@@ -108,7 +108,7 @@ func FuzzWords(f *testing.F) {
 			t.Fatal(err)
 		}
 		// What check lets through fits into an answer, whatever the event says.
-		if text := s.words(scene, max(visits, 1)); len(text) > maxText {
+		if text := s.words(scene, max(visits, 1)); len(text) > sdk.MaxReplyText {
 			t.Fatalf("%d bytes", len(text))
 		}
 	})
