@@ -49,7 +49,9 @@ var compileCache string
 // plainWeft builds the command without the race detector, once.
 var plainWeft = sync.OnceValues(func() (string, error) {
 	bin := filepath.Join(compileCache, "weft")
-	if out, err := exec.Command("go", "build", "-o", bin, "../cmd/weft").CombinedOutput(); err != nil {
+	// wazero keeps what it compiled by its version, which tests don't have.
+	const version = "-X=github.com/tetratelabs/wazero/internal/version.version=dev"
+	if out, err := exec.Command("go", "build", "-ldflags", version, "-o", bin, "../cmd/weft").CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build: %w: %s", err, out)
 	}
 	return bin, nil
