@@ -19,7 +19,7 @@ const benchMessage = `<xml><ToUserName><![CDATA[gh_7f083739789a]]></ToUserName>
 <FromUserName><![CDATA[oia2TjuEGTNoeX76QEjQNrcURxG8]]></FromUserName>
 <CreateTime>1395658920</CreateTime>
 <MsgType><![CDATA[text]]></MsgType>
-<Content><![CDATA[你好，请问今天几点关门？]]></Content>
+<Content><![CDATA[你好，我上周在你们店里买的那双鞋尺码小了一点，请问还可以换大一码吗？需要带小票吗？]]></Content>
 <MsgId>6054768590064713728</MsgId>
 </xml>`
 

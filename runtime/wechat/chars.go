@@ -2,15 +2,16 @@ package wechat
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"unicode/utf8"
 )
 
 // What a byte may be. Bytes of 0x80 and more are in no class; they are part of
 // characters that are looked at one by one.
 const (
-	inCDATA  = 1 << iota // stands for itself in CDATA, comments and the like
+	inName   = 1 << iota // of an ASCII name
+	inCDATA              // stands for itself in CDATA, comments and the like
 	inText               // the same in text and in attribute values
-	inName               // of an ASCII name
 	nameHead             // may begin one
 	inString             // stands for itself in a JSON string
 	blank                // white space of XML and JSON
@@ -54,49 +55,76 @@ func skip(b []byte, i int, class uint8) int {
 	return i
 }
 
+// skipName is skip for inName, eight bytes at a time and without a branch for
+// each.
+func skipName(b []byte, i int) int {
+	for ; len(b)-i >= 8; i += 8 {
+		w := b[i : i+8]
+		m := classes[w[0]]&inName | classes[w[1]]&inName<<1 | classes[w[2]]&inName<<2 | classes[w[3]]&inName<<3
+		n := classes[w[4]]&inName | classes[w[5]]&inName<<1 | classes[w[6]]&inName<<2 | classes[w[7]]&inName<<3
+		if both := m | n<<4; both != 0xff {
+			return i + bits.TrailingZeros8(^both)
+		}
+	}
+	return skip(b, i, inName)
+}
+
 // skipText returns the first place from i on whose character is neither in
-// inText nor a common one of three bytes; len(b) where there is none.
+// inText nor a common one of three bytes; len(b) where there is none. It goes
+// eight bytes at a time.
 func skipText(b []byte, i int) int {
-	for {
-		i = skip(b, i, inText)
+	for len(b)-i >= 8 {
+		x := binary.LittleEndian.Uint64(b[i:])
+		// The first high bit is that of a byte of 0x80 and more, below ' ', '&', '<' or '>'.
+		x = (x | (x - onesBits*' ') | ((x ^ onesBits*'&') - onesBits) | ((x | onesBits*2 ^ onesBits*'>') - onesBits)) & highBits
+		if x == 0 {
+			i += 8
+			continue
+		}
+		i += bits.TrailingZeros64(x) / 8
+		if classes[b[i]]&inText != 0 {
+			i++
+			continue
+		}
 		if !common(b[i:]) {
 			return i
 		}
 		for i += 3; common(b[i:]); i += 3 {
 		}
 	}
+	return skip(b, i, inText)
 }
 
 // skipCDATA returns the first place from i on whose character is neither in
 // inCDATA nor a common one of three bytes, or is ']'; len(b) where there is
 // none. It goes eight bytes at a time.
 func skipCDATA(b []byte, i int) int {
-	for {
-		for len(b)-i >= 32 {
-			w := b[i : i+32]
-			x := oddCDATA(binary.LittleEndian.Uint64(w)) | oddCDATA(binary.LittleEndian.Uint64(w[8:])) |
-				oddCDATA(binary.LittleEndian.Uint64(w[16:])) | oddCDATA(binary.LittleEndian.Uint64(w[24:]))
-			if x&highBits != 0 {
-				break
+	for len(b)-i >= 8 {
+		x := oddCDATA(b[i:]) & highBits
+		if x == 0 {
+			for i += 8; len(b)-i >= 32; i += 32 {
+				w := (*[32]byte)(b[i:])
+				if (oddCDATA(w[:8])|oddCDATA(w[8:16])|oddCDATA(w[16:24])|oddCDATA(w[24:]))&highBits != 0 {
+					break
+				}
 			}
-			i += 32
+			continue
 		}
-		for len(b)-i >= 8 && oddCDATA(binary.LittleEndian.Uint64(b[i:]))&highBits == 0 {
-			i += 8
+		i += bits.TrailingZeros64(x) / 8
+		if c := b[i]; c < utf8.RuneSelf && c != ']' && classes[c]&inCDATA != 0 {
+			i++
+			continue
 		}
-		for end := min(i+8, len(b)); i < end; i++ {
-			if c := b[i]; c == ']' || classes[c]&inCDATA == 0 {
-				break
-			}
-		}
-		from := i
-		for common(b[i:]) {
-			i += 3
-		}
-		if i == len(b) || i == from && (b[i] == ']' || classes[b[i]]&inCDATA == 0) {
+		if !common(b[i:]) {
 			return i
 		}
+		for i += 3; common(b[i:]); i += 3 {
+		}
 	}
+	for i < len(b) && b[i] != ']' && classes[b[i]]&inCDATA != 0 {
+		i++
+	}
+	return i
 }
 
 const (
@@ -104,18 +132,22 @@ const (
 	highBits = 0x8080808080808080
 )
 
-// oddCDATA sets a byte's high bit where, of the eight bytes of x, one is 0x80
-// or more, below ' ', or ']'. It may set others above that one.
-func oddCDATA(x uint64) uint64 {
+// oddCDATA sets the high bit of the first of eight bytes that is 0x80 or more,
+// below ' ', or ']'. It may set others behind that one, and none before.
+func oddCDATA(b []byte) uint64 {
+	x := binary.LittleEndian.Uint64(b)
 	return x | (x - onesBits*' ') | ((x ^ onesBits*']') - onesBits)
 }
 
 // common tells whether a character of three bytes is at the front of b that
 // needs no closer look: U+1000 to U+CFFF and U+F000 to U+FFBF, so Chinese and
-// its punctuation.
+// its punctuation. The last three bytes of b are never taken for one.
 func common(b []byte) bool {
-	return len(b) >= 3 && (b[0] >= 0xe1 && b[0] <= 0xec || b[0] == 0xef && b[1] != 0xbf) &&
-		b[1]&0xc0 == 0x80 && b[2]&0xc0 == 0x80
+	if len(b) < 4 {
+		return false
+	}
+	x := binary.LittleEndian.Uint32(b)
+	return x&0xc0c0f0 == 0x8080e0 && (byte(x)-0xe1 <= 0xec-0xe1 || byte(x) == 0xef && byte(x>>8) != 0xbf)
 }
 
 // multibyte returns the length of the character of more than one byte at the

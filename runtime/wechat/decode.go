@@ -80,18 +80,15 @@ func Decode(app string, o Opened, ev *hostapi.Event) error {
 	if err := d.header(); err != nil {
 		return fmt.Errorf("%w: %s", ErrUndecodable, err)
 	}
-	if d.joined {
+	if d.odd {
 		if err := d.paths(); err != nil {
 			return fmt.Errorf("%w: %s", ErrUndecodable, err)
 		}
 	}
-	// All strings of the event are pieces of one.
-	d.all.Grow(len(d.body) + len(d.aux) + idLen)
-	d.all.Write(d.body)
-	d.all.Write(d.aux)
-	d.text = d.all.String()
-
+	// All strings of the event are pieces of one, for which this is enough.
+	d.all.Grow(d.text + len(d.aux) + idLen)
 	ev.App, ev.Origin, ev.Format, ev.Raw = app, "wechat", f.String(), o.Body
+	d.values()
 	d.event(ev)
 	ev.ID = d.identity(ev)
 	return nil
@@ -114,43 +111,28 @@ func (t *tree) scan(f Format, body []byte) error {
 // decoded is a tree on its way to an event.
 type decoded struct {
 	tree
-	all    strings.Builder
-	text   string         // body and aux
-	head   [headers]int32 // the header's nodes, 0 for none
-	rest   [headers]bool  // which of them belong into Fields all the same
-	id     string         // MsgId or MsgID
-	time   string         // CreateTime as it stands
-	info   bool           // InfoType is the event's name
-	joined bool           // there are names to be joined
+	all   strings.Builder // the event's strings, one behind the other
+	value [headers]string // the header's values
+	rest  [headers]bool   // which of them belong into Fields all the same
+	id    string          // MsgId or MsgID
 }
 
 type headerError string
 
 func (e headerError) Error() string { return string(e) }
 
-// header finds the leaves of the header.
+// header checks what must hold of the header.
 func (d *decoded) header() error {
 	if d.leaves == 0 {
 		return headerError("it holds nothing")
 	}
-	for i := range d.size {
-		n := d.at(i)
-		if n.parent != 0 || n.item {
-			d.joined = d.joined || i > 0
-			continue
-		}
-		h := headerOf(d.bytes(n.name))
-		if h < 0 {
-			d.joined = d.joined || n.indexed()
-			continue
-		}
-		if n.indexed() {
-			return headerError(string(d.bytes(n.name)) + " is there twice")
-		}
-		if !n.leaf {
+	if d.twice != 0 {
+		return headerError(string(d.bytes(d.at(d.twice).name)) + " is there twice")
+	}
+	for _, id := range d.head {
+		if n := d.at(id); id != 0 && !n.leaf {
 			return headerError(string(d.bytes(n.name)) + " is not a plain value")
 		}
-		d.head[h] = i
 	}
 	return nil
 }
@@ -173,18 +155,30 @@ func (d *decoded) paths() error {
 	return nil
 }
 
-// str returns the text of s, without copying.
-func (d *decoded) str(s span) string { return d.text[s.lo:s.hi] }
-
-// value returns a header's value as it stands, "" where there is none.
-func (d *decoded) value(h int) string {
-	if d.head[h] == 0 {
-		return ""
-	}
-	return d.str(d.at(d.head[h]).value)
+// str returns a text as a string.
+func (d *decoded) str(b []byte) string {
+	n := d.all.Len()
+	d.all.Write(b)
+	return d.all.String()[n:]
 }
 
-func (d *decoded) trimmed(h int) string { return trim(d.value(h)) }
+// values sets the header's values, all but Content trimmed.
+func (d *decoded) values() {
+	var end [headers]int
+	for h, id := range d.head {
+		if id != 0 {
+			d.all.Write(d.bytes(d.at(id).value))
+		}
+		end[h] = d.all.Len()
+	}
+	s, from := d.all.String(), 0
+	for h, to := range end {
+		if d.value[h] = s[from:to]; h != content {
+			d.value[h] = trim(s[from:to])
+		}
+		from = to
+	}
+}
 
 // trim is strings.TrimSpace, quick where there is nothing to do.
 func trim(s string) string {
@@ -195,28 +189,22 @@ func trim(s string) string {
 }
 
 func (d *decoded) event(ev *hostapi.Event) {
-	ev.Type = d.trimmed(msgType)
-	ev.To = d.trimmed(toUserName)
-	ev.From = d.trimmed(fromUserName)
-	ev.Key = d.trimmed(eventKey)
-	ev.Content = d.value(content)
+	v := &d.value
+	ev.Type, ev.To, ev.From = v[msgType], v[toUserName], v[fromUserName]
+	ev.Key, ev.Content = v[eventKey], v[content]
 
-	name := d.trimmed(eventName)
-	info := d.trimmed(infoType)
-	if d.info = ev.Type == "" && info != ""; d.info {
-		name = info
+	// Without MsgType, InfoType is the event's name.
+	name, info := v[eventName], ev.Type == "" && v[infoType] != ""
+	if info {
+		name = v[infoType]
 	}
-	d.rest[eventName] = d.info
-	d.rest[infoType] = !d.info
+	d.rest[eventName], d.rest[infoType] = info, !info
 	ev.Event = Documented(name)
+	ev.Created, d.rest[createTime] = seconds(v[createTime])
 
-	d.time = d.trimmed(createTime)
-	ev.Created, d.rest[createTime] = seconds(d.time)
-
-	ev.MsgID = d.trimmed(msgID)
-	d.id = ev.MsgID
-	if upper := d.trimmed(msgIDUpper); d.id == "" {
-		d.id = upper
+	ev.MsgID = v[msgID]
+	if d.id = v[msgID]; d.id == "" {
+		d.id = v[msgIDUpper]
 	}
 	if d.head[msgID] == 0 {
 		ev.MsgID = d.id
@@ -260,7 +248,7 @@ func (d *decoded) fields(ev *hostapi.Event) {
 		if !n.leaf || n.taken {
 			continue
 		}
-		f := hostapi.Field{Name: d.str(n.name), Value: d.str(n.value)}
+		f := hostapi.Field{Name: d.str(d.bytes(n.name)), Value: d.str(d.bytes(n.value))}
 		ev.Fields = append(ev.Fields, f)
 		if user == "" && n.parent == 0 && isOpenID(f.Name) {
 			user = trim(f.Value)
@@ -313,23 +301,27 @@ func (d *decoded) identity(ev *hostapi.Event) string {
 		b = appendPart(b, ev.Event)
 		b = appendPart(b, d.id)
 		b = appendPart(b, ev.From)
-		b = appendPart(b, d.time)
+		b = appendPart(b, d.value[createTime])
 	} else {
 		for i := range d.size {
 			if n := d.at(i); n.leaf {
-				b = appendPart(b, d.str(n.name))
-				b = appendPart(b, d.str(n.value))
+				b = appendBytesPart(b, d.bytes(n.name))
+				b = appendBytesPart(b, d.bytes(n.value))
 			}
 		}
 	}
 	sum := sha256.Sum256(b)
 	var digits [idLen]byte
 	hex.Encode(digits[:], sum[:idLen/2])
-	d.all.Write(digits[:]) // where Decode made room for it
-	return d.all.String()[len(d.text):]
+	return d.str(digits[:])
 }
 
 func appendPart(b []byte, s string) []byte {
+	b = binary.BigEndian.AppendUint32(b, uint32(len(s)))
+	return append(b, s...)
+}
+
+func appendBytesPart(b, s []byte) []byte {
 	b = binary.BigEndian.AppendUint32(b, uint32(len(s)))
 	return append(b, s...)
 }

@@ -133,16 +133,3 @@ func TestHostileSealed(t *testing.T) {
 		t.Errorf("opening %d bytes takes %v: %v", len(body), best, err)
 	}
 }
-
-func BenchmarkHostile(b *testing.B) {
-	for name, body := range hostile() {
-		b.Run(name, func(b *testing.B) {
-			b.SetBytes(int64(len(body)))
-			b.ReportAllocs()
-			for b.Loop() {
-				var ev hostapi.Event
-				_ = Decode("shop", Opened{Body: []byte(body)}, &ev)
-			}
-		})
-	}
-}

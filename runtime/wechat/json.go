@@ -2,6 +2,7 @@ package wechat
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"unicode/utf8"
 )
 
@@ -65,7 +66,7 @@ func (s *jsonScanner) value(id int32) error {
 }
 
 func (s *jsonScanner) leaf(id int32, text span) error {
-	if !s.setLeaf(id, text) {
+	if !s.setLeaf(s.at(id), text) {
 		return s.fail("more than 4,096 leaves")
 	}
 	return nil
@@ -113,7 +114,7 @@ func (s *jsonScanner) object(id int32) error {
 			return s.failAt(from, "key longer than 256 bytes")
 		}
 		child := s.add(id, key)
-		if s.at(child).index > 0 {
+		if s.at(child).index > 0 || s.twice != 0 {
 			return s.failAt(from, "the same key twice")
 		}
 		s.blanks()
@@ -196,6 +197,10 @@ func (s *jsonScanner) str() (text span, err error) {
 			i = s.pos
 			from = i
 		case c >= utf8.RuneSelf:
+			if common(b[i:]) {
+				i += 3
+				continue
+			}
 			n, _ := multibyte(b[i:])
 			if n == 0 {
 				return text, s.failAt(i, "broken UTF-8")
@@ -312,27 +317,15 @@ func (s *jsonScanner) digits() int {
 // skipString returns the first place from i on whose byte does not stand for
 // itself in a string, eight bytes at a time.
 func skipString(b []byte, i int) int {
-	const ones, high = 0x0101010101010101, 0x8080808080808080
-	for {
-		for len(b)-i >= 8 {
-			x := binary.LittleEndian.Uint64(b[i:])
-			quote, slash := x^ones*'"', x^ones*'\\'
-			if (x|(x-ones*' ')|(quote-ones)|(slash-ones))&high != 0 {
-				break
-			}
-			i += 8
-		}
-		end := min(i+8, len(b))
-		for i < end {
-			if classes[b[i]]&inString == 0 {
-				return i
-			}
-			i++
-		}
-		if i == len(b) {
-			return i
+	for ; len(b)-i >= 8; i += 8 {
+		x := binary.LittleEndian.Uint64(b[i:])
+		quote, slash := x^onesBits*'"', x^onesBits*'\\'
+		// The first high bit is that of a byte of 0x80 and more, below ' ', '"' or '\'.
+		if x = (x | (x - onesBits*' ') | (quote - onesBits) | (slash - onesBits)) & highBits; x != 0 {
+			return i + bits.TrailingZeros64(x)/8
 		}
 	}
+	return skip(b, i, inString)
 }
 
 // peek returns the next byte, 0 at the end: no token begins with it.

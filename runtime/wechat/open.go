@@ -75,7 +75,10 @@ func (a *Account) Open(q Query, body []byte, now time.Time) (Opened, error) {
 		return Opened{}, ErrMode
 	}
 	o.EnvelopeFormat = format
-	return o.openSealed(s, q.MsgSignature, q.Timestamp, text, a.appID)
+	if !o.openSealed(s, q.MsgSignature, q.Timestamp, text, a.appID) {
+		return Opened{}, ErrNotAuthentic
+	}
+	return o, nil
 }
 
 // openPlain checks a callback that must not be sealed.
@@ -92,20 +95,20 @@ func (o Opened) openPlain(s *secrets, q Query, body []byte) (Opened, error) {
 }
 
 // openSealed checks and opens the text of Encrypt.
-func (o Opened) openSealed(s *secrets, sig, timestamp string, text []byte, appID string) (Opened, error) {
+func (o *Opened) openSealed(s *secrets, sig, timestamp string, text []byte, appID string) bool {
 	by := signedBy(s.tokens, sig, timestamp, o.Nonce, text)
 	if by < 0 {
-		return Opened{}, ErrNotAuthentic
+		return false
 	}
 	buf := make([]byte, base64.StdEncoding.DecodedLen(len(text)))
 	for _, k := range s.keys {
 		if msg, ok := k.open(buf, text, appID); ok {
 			o.Body, o.Format, o.Sealed = msg, Sniff(msg), true
 			o.token, o.key = s.tokens[by], k
-			return o, nil
+			return true
 		}
 	}
-	return Opened{}, ErrNotAuthentic
+	return false
 }
 
 // fresh reads a timestamp and tells whether it is near enough to now.

@@ -177,6 +177,9 @@ func (a *Account) OpenReply(body []byte) (plain []byte, f Format, err error) {
 	sig, _ := t.only("MsgSignature")
 	timestamp, _ := t.only("TimeStamp")
 	nonce, _ := t.only("Nonce")
-	o, err := Opened{Nonce: string(nonce)}.openSealed(s, string(sig), string(timestamp), text, a.appID)
-	return o.Body, o.Format, err
+	o := Opened{Nonce: string(nonce)}
+	if !o.openSealed(s, string(sig), string(timestamp), text, a.appID) {
+		return nil, 0, ErrNotAuthentic
+	}
+	return o.Body, o.Format, nil
 }

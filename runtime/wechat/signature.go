@@ -2,7 +2,7 @@ package wechat
 
 import (
 	"crypto/sha1"
-	"crypto/subtle"
+	"encoding/binary"
 	"encoding/hex"
 )
 
@@ -11,25 +11,27 @@ import (
 // sort is by bytes.
 func sign(token, timestamp, nonce string, text []byte) (sig [40]byte) {
 	a, b, c := token, timestamp, nonce
-	if b < a {
+	if less(b, a) {
 		a, b = b, a
 	}
-	if c < b {
+	if less(c, b) {
 		b, c = c, b
 	}
-	if b < a {
+	if less(b, a) {
 		a, b = b, a
 	}
 	var small [128]byte
-	head := small[:0] // what goes before the text, and from cut on behind it
-	cut := -1
-	for _, s := range [...]string{a, b, c} {
-		if cut < 0 && string(text) < s {
-			cut = len(head)
-		}
-		head = append(head, s...)
+	head := append(small[:0], a...) // what goes before the text, and from cut on behind it
+	cut := 0
+	if !lessText(text, a) {
+		cut = len(head)
 	}
-	if cut < 0 {
+	head = append(head, b...)
+	if !lessText(text, b) {
+		cut = len(head)
+	}
+	head = append(head, c...)
+	if !lessText(text, c) {
 		cut = len(head)
 	}
 	h := sha1.New()
@@ -51,9 +53,28 @@ func signedBy(tokens []string, sig, timestamp, nonce string, text []byte) int {
 	copy(want[:], sig)
 	for i, token := range tokens {
 		got := sign(token, timestamp, nonce, text)
-		if subtle.ConstantTimeCompare(got[:], want[:]) == 1 {
+		var differ uint64
+		for j := 0; j < len(got); j += 8 {
+			differ |= binary.LittleEndian.Uint64(got[j:]) ^ binary.LittleEndian.Uint64(want[j:])
+		}
+		if eq64(differ, 0) == 1 {
 			return i
 		}
 	}
 	return -1
+}
+
+// less compares by bytes; mostly the first one tells.
+func less(a, b string) bool {
+	if a != "" && b != "" && a[0] != b[0] {
+		return a[0] < b[0]
+	}
+	return a < b
+}
+
+func lessText(a []byte, b string) bool {
+	if len(a) > 0 && b != "" && a[0] != b[0] {
+		return a[0] < b[0]
+	}
+	return string(a) < b
 }

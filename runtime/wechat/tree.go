@@ -33,6 +33,7 @@ type node struct {
 	count  int32  // how many siblings have this name, kept on the first of them
 	item   bool   // of an array: it has an index and no name
 	leaf   bool
+	inner  bool // has children
 	taken  bool // a leaf that a field of the event's own stands for
 }
 
@@ -44,14 +45,18 @@ type tree struct {
 	aux    []byte // what can't be shown as a piece of body: unescaped text, joined names
 	size   int32  // how many nodes there are
 	leaves int
+	text   int            // length of all values, and of names that aren't joined
+	head   [headers]int32 // the header's nodes, 0 for none
+	twice  int32          // a node that is one of them again, 0 for none
+	odd    bool           // there are names to be joined
 	few    [few]node
 	more   []*[chunk]node    // those beyond few
 	wide   map[sibling]int32 // children of nodes that have many of them
 }
 
 const (
-	few   = 12
-	chunk = 512
+	few   = 8 // a text message has 7
+	chunk = 32
 )
 
 // at returns a node.
@@ -102,18 +107,39 @@ func (t *tree) bytes(s span) []byte {
 }
 
 // add appends a child with a name to parent and returns it. The index and
-// count of siblings of the same name are kept up.
+// count of siblings of the same name are kept up, but for those of the header,
+// of which there must be one only.
 func (t *tree) add(parent int32, name span) int32 {
 	id, n := t.grow()
 	n.name, n.parent, n.count = name, parent, 1
-	p := t.at(parent)
-	mark := mark(t.bytes(name))
+	text := t.bytes(name)
+	if parent == 0 {
+		if h := headerOf(text); h >= 0 {
+			if t.head[h] != 0 {
+				t.twice = id
+			}
+			t.head[h] = id
+			return id
+		}
+		t.text += len(text)
+	} else {
+		t.odd = true
+	}
+	t.link(id, n, text)
+	return id
+}
+
+// link finds out which of its siblings have the name of a new node.
+func (t *tree) link(id int32, n *node, name []byte) {
+	p := t.at(n.parent)
+	mark := mark(name)
 	if p.seen&mark != 0 {
-		if first := t.sibling(p, parent, name); first != 0 {
+		if first := t.sibling(p, n.parent, name); first != 0 {
 			f := t.at(first)
 			n.index = f.count
 			f.count++
-			return id
+			t.odd = true
+			return
 		}
 	}
 	n.next = p.child
@@ -121,9 +147,8 @@ func (t *tree) add(parent int32, name span) int32 {
 	p.seen |= mark
 	p.kids++
 	if p.kids >= narrow {
-		t.widen(parent)
+		t.widen(n.parent)
 	}
-	return id
 }
 
 // mark returns one bit for a name. Different names may have the same; where it
@@ -137,14 +162,13 @@ func mark(name []byte) uint64 {
 }
 
 // sibling returns the first child of parent with that name, 0 for none.
-func (t *tree) sibling(p *node, parent int32, name span) int32 {
+func (t *tree) sibling(p *node, parent int32, name []byte) int32 {
 	if p.kids >= narrow {
-		return t.wide[sibling{parent, string(t.bytes(name))}]
+		return t.wide[sibling{parent, string(name)}]
 	}
-	want := t.bytes(name)
 	for c := p.child; c != 0; {
 		n := t.at(c)
-		if bytes.Equal(t.bytes(n.name), want) {
+		if bytes.Equal(t.bytes(n.name), name) {
 			return c
 		}
 		c = n.next
@@ -171,14 +195,15 @@ func (t *tree) widen(parent int32) {
 func (t *tree) addItem(parent, index int32) int32 {
 	id, n := t.grow()
 	n.parent, n.index, n.item = parent, index, true
+	t.odd = true
 	return id
 }
 
 // setLeaf gives a node its value. It answers false where there are too many.
-func (t *tree) setLeaf(id int32, value span) bool {
-	n := t.at(id)
+func (t *tree) setLeaf(n *node, value span) bool {
 	n.leaf, n.value = true, value
 	t.leaves++
+	t.text += int(value.hi - value.lo)
 	return t.leaves <= maxLeaves
 }
 

@@ -51,28 +51,78 @@ func (s *xmlScanner) document() error {
 
 // content reads what is within an element up to the next tag, and that.
 func (s *xmlScanner) content() error {
+	if !s.keep {
+		s.blanks()
+	}
 	if s.pos == len(s.body) || s.body[s.pos] != '<' {
 		if err := s.chars(); err != nil {
 			return err
 		}
 	}
-	if len(s.body)-s.pos < 2 {
+	rest := s.body[s.pos:]
+	if len(rest) < 2 {
 		return s.failAt(len(s.body), "ends within a tag")
 	}
-	switch s.body[s.pos+1] {
+	switch rest[1] {
 	case '/':
 		return s.end()
 	case '!':
-		const open = "<![CDATA["
-		if rest := s.body[s.pos:]; len(rest) < len(open) || string(rest[:len(open)]) != open {
+		if !hasCDATA(rest) {
 			return s.comment()
 		}
-		s.pos += len(open)
+		s.pos += len(cdataStart)
 		return s.cdata()
 	case '?':
 		return s.instruction(false)
 	}
+	if s.simple() {
+		return nil
+	}
 	return s.start()
+}
+
+// simple takes a whole leaf where it is as most are: <name>text</name>, the
+// text without anything to be replaced and perhaps in one CDATA section. It
+// answers false, and has done nothing, where the leaf is not like that.
+func (s *xmlScanner) simple() bool {
+	b := s.body
+	from := s.pos + 1
+	if classes[b[from]]&nameHead == 0 || s.depth == maxDepth || s.leaves == maxLeaves {
+		return false
+	}
+	to := skipName(b, from+1)
+	size := to - from
+	if to == len(b) || b[to] != '>' || size > maxName {
+		return false
+	}
+	lo, hi, end := to+1, 0, 0
+	if hasCDATA(b[lo:]) {
+		lo += len(cdataStart)
+		hi = skipCDATA(b, lo)
+		end = hi + len("]]>")
+		if end > len(b) || string(b[hi:end]) != "]]>" {
+			return false
+		}
+	} else {
+		hi = skipText(b, lo)
+		end = hi
+	}
+	if after := b[end:]; len(after) < size+3 || after[0] != '<' || after[1] != '/' || after[size+2] != '>' ||
+		string(after[2:size+2]) != string(b[from:to]) {
+		return false
+	}
+	s.at(s.cur).inner = true
+	id := s.add(s.cur, span{int32(from), int32(to)})
+	s.setLeaf(s.at(id), span{int32(lo), int32(hi)})
+	s.pos = end + size + 3
+	s.keep = false
+	return true
+}
+
+const cdataStart = "<![CDATA["
+
+func hasCDATA(b []byte) bool {
+	return len(b) >= len(cdataStart) && string(b[:len(cdataStart)]) == cdataStart
 }
 
 var (
@@ -259,19 +309,24 @@ func (s *xmlScanner) start() error {
 		root.name, root.parent = name, -1
 		s.cur = id
 	} else {
+		s.at(s.cur).inner = true
 		s.cur = s.add(s.cur, name)
 	}
-	s.text, s.keep = span{}, s.cur > 0 // the root is no leaf
 	s.depth++
+	empty := false
 	if s.pos < len(s.body) && s.body[s.pos] == '>' {
 		s.pos++
-		return nil
+	} else {
+		s.keep = false // of what is in the tag
+		if empty, err = s.attributes(); err != nil {
+			return err
+		}
 	}
-	empty, err := s.attributes()
-	if err == nil && empty {
-		err = s.close()
+	s.text, s.keep = span{}, s.cur > 0 // the root is no leaf
+	if empty {
+		return s.close()
 	}
-	return err
+	return nil
 }
 
 // attributes reads the rest of a start tag and tells whether it ends the
@@ -342,12 +397,16 @@ func (s *xmlScanner) attribute() error {
 
 // end reads an end tag; '</' is next.
 func (s *xmlScanner) end() error {
-	name := s.tree.bytes(s.at(s.cur).name)
+	name := s.at(s.cur).name
 	from := s.pos + 2
-	if !bytes.HasPrefix(s.body[from:], name) {
-		return s.fail("end tag of another element")
+	s.pos = from + int(name.hi-name.lo)
+	if s.pos > len(s.body) || string(s.body[from:s.pos]) != string(s.body[name.lo:name.hi]) {
+		return s.failAt(from, "end tag of another element")
 	}
-	s.pos = from + len(name)
+	if s.pos < len(s.body) && s.body[s.pos] == '>' {
+		s.pos++
+		return s.close()
+	}
 	s.blanks()
 	if s.pos == len(s.body) {
 		return s.fail("ends within a tag")
@@ -363,7 +422,7 @@ func (s *xmlScanner) end() error {
 // apart.
 func (s *xmlScanner) close() error {
 	n := s.at(s.cur)
-	if n.child == 0 && s.cur != 0 && !s.setLeaf(s.cur, s.text) {
+	if !n.inner && s.cur != 0 && !s.setLeaf(n, s.text) {
 		return s.fail("more than 4,096 leaves")
 	}
 	s.cur = n.parent
@@ -377,7 +436,7 @@ func (s *xmlScanner) name() (span, error) {
 	b := s.body
 	from := s.pos
 	if from < len(b) && classes[b[from]]&nameHead != 0 {
-		s.pos = skip(b, from+1, inName)
+		s.pos = skipName(b, from+1)
 	}
 	for s.pos < len(b) && b[s.pos] >= utf8.RuneSelf {
 		r, n := utf8.DecodeRune(b[s.pos:])
@@ -387,7 +446,7 @@ func (s *xmlScanner) name() (span, error) {
 		if !isNameHead(r) && (s.pos == from || !isName(r)) {
 			break
 		}
-		s.pos = skip(b, s.pos+n, inName)
+		s.pos = skipName(b, s.pos+n)
 	}
 	switch {
 	case s.pos == from && s.pos == len(b):
