@@ -32,7 +32,13 @@ p.yaml:1:7: weft: 2 is not 1`},
 		{"broken UTF-8", "weft: 1\nx: \xff\n", `p.yaml:2:4: broken UTF-8 (save the file as UTF-8 text)`},
 		{"NUL", "weft: 1\nx: \x00\n", `p.yaml:2:4: character U+0000 is not allowed (save the file as UTF-8 text)`},
 		{"not YAML", "weft: 1\napps: [\n", `p.yaml:2:1: not YAML: did not find expected node content`},
-		{"tab", "weft: 1\nserver:\n\tlisten: x\n", `p.yaml:3:1: not YAML: found character that cannot start any token`},
+		{"tab", "weft: 1\nserver:\n\tlisten: x\n", `p.yaml:3:1: not YAML: found character that cannot start any token (indent with blanks, not with tabs)`},
+		{"one address for both listeners", app + "server: { listen: \":9090\" }\n" + stages, `
+p.yaml:4:19: server.admin and server.listen are one address (give each a port of its own)`},
+		{"one address, written out", app + "server: { listen: 127.0.0.1:80, admin: 127.0.0.1:080 }\n" + stages, `
+p.yaml:4:40: server.admin and server.listen are one address (give each a port of its own)`},
+		{"two addresses with one port", app + "server: { listen: 10.0.0.1:9090, admin: 127.0.0.1:9090 }\n" + stages, ""},
+		{"any port twice", app + "server: { listen: 127.0.0.1:0, admin: 127.0.0.1:0 }\n" + stages, ""},
 		{"tag", "weft: 1\nserver: { drain: !!str 5s, data: !x y }\n", `
 p.yaml:1:1: warning: there are no apps: no callback will be accepted
 p.yaml:2:18: a tag (!) is not allowed (quote a value that begins with !)

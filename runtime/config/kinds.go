@@ -266,6 +266,22 @@ func isLoopback(hostport string) bool {
 	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
 }
 
+// sameAddress tells whether two listeners can't both have their HOST:PORT: the
+// ports are one, and the hosts are, or one of them stands for all.
+func sameAddress(a, b string) bool {
+	hostA, portA, errA := net.SplitHostPort(a)
+	hostB, portB, errB := net.SplitHostPort(b)
+	portA, portB = strings.TrimLeft(portA, "0"), strings.TrimLeft(portB, "0")
+	if errA != nil || errB != nil || portA != portB || portA == "" {
+		return false
+	}
+	all := func(host string) bool {
+		ip := net.ParseIP(host)
+		return host == "" || ip != nil && ip.IsUnspecified()
+	}
+	return strings.EqualFold(hostA, hostB) || all(hostA) || all(hostB)
+}
+
 // listOf reads a list.
 func listOf[V any](what string, elem kind[V]) kind[[]V] {
 	return kind[[]V]{shape: shape{form: "list", what: what, elem: &elem.shape}, read: func(d *decoder, n *node) ([]V, bool) {

@@ -26,6 +26,7 @@ func (d *decoder) build(root *node) *Config {
 		cfg.Store.Dir = s.embedded.dir
 	}
 	d.checkAdmin(cfg.Server, root)
+	d.checkListeners(cfg.Server, root)
 	if doc.main != nil {
 		d.addMain(doc)
 	}
@@ -53,6 +54,19 @@ func (d *decoder) checkAdmin(s Server, root *node) {
 	}
 	d.addAt(server.at("admin"), "server.admin: not a loopback address, and there is no server.admin_token",
 		"set server.admin_token, or listen on 127.0.0.1")
+}
+
+// checkListeners refuses one address for both listeners.
+func (d *decoder) checkListeners(s Server, root *node) {
+	server := root.get("server")
+	if server == nil || !sameAddress(s.Listen, s.Admin) {
+		return
+	}
+	at := server.at("admin")
+	if server.get("admin") == nil {
+		at = server.at("listen")
+	}
+	d.addAt(at, "server.admin and server.listen are one address", "give each a port of its own")
 }
 
 // link resolves names, in the order plugins, pipelines, apps.

@@ -300,6 +300,9 @@ func (d *decoder) syntax(src []byte, err error) {
 	}
 	body := lines[line-1]
 	pos := Pos{File: d.file, Line: line, Col: 1 + len(body) - len(bytes.TrimLeft(body, " "))}
+	if bytes.ContainsRune(body[:len(body)-len(bytes.TrimLeft(body, " \t"))], '\t') {
+		advice = "indent with blanks, not with tabs"
+	}
 	for _, near := range lines[max(0, line-2):line] {
 		switch {
 		case unquotedWhen().Match(near):

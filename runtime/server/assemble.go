@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/weft-dev/weft/runtime/config"
 	"github.com/weft-dev/weft/runtime/manifest"
@@ -63,7 +65,7 @@ func assemble(ctx context.Context, cfg *config.Config, opt assembleOptions) (*as
 	}
 	a.setConfigs(ctx)
 	if !opt.noEnv {
-		a.openAccounts()
+		a.openAccounts(time.Now())
 	}
 	a.buildPipelines()
 	return a, nil
@@ -111,10 +113,13 @@ func (a *assembly) loadPlugins(ctx context.Context, state sandbox.State) {
 
 func (a *assembly) loadPlugin(ctx context.Context, p *config.Plugin, state sandbox.State) (*sandbox.Plugin, config.Problems) {
 	wasm, err := os.ReadFile(p.Source)
+	if err == nil && !bytes.HasPrefix(wasm, []byte("\x00asm")) {
+		err = fmt.Errorf("%s is not a WebAssembly module", p.Source)
+	}
 	if err != nil {
-		advice := ""
-		if errors.Is(err, os.ErrNotExist) {
-			advice = "compile it with `weft plugin build` and the folder of its source"
+		advice := "compile it with `weft plugin build` and the folder of its source"
+		if errors.Is(err, os.ErrPermission) {
+			advice = "let the host read it"
 		}
 		return nil, config.Problems{{Pos: p.Pos, Text: fmt.Sprintf("plugin %s: %v", p.Name, err), Advice: advice}}
 	}
@@ -177,7 +182,7 @@ func (a *assembly) breakApp(app *config.App, p *config.Plugin, pos config.Pos, t
 	})
 }
 
-func (a *assembly) openAccounts() {
+func (a *assembly) openAccounts(now time.Time) {
 	for _, app := range a.cfg.Apps {
 		account, err := openAccount(app)
 		if err != nil {
@@ -185,6 +190,13 @@ func (a *assembly) openAccounts() {
 			continue
 		}
 		a.accounts[app.Name] = account
+		if prev := app.Previous; prev != nil && !prev.Until.After(now) {
+			a.problems = append(a.problems, config.Problem{
+				Pos: app.Pos, Warning: true,
+				Text:   fmt.Sprintf("app %s: previous is over since %s: what it names is refused", app.Name, prev.Until.Format(time.RFC3339)),
+				Advice: "remove it, or set until to a time to come",
+			})
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -116,19 +117,28 @@ func TestRefusedStart(t *testing.T) {
 	if err := os.WriteFile(wrong, []byte("\x00asm\x01\x00\x00\x00"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	text := filepath.Join(t.TempDir(), "text.wasm")
+	if err := os.WriteFile(text, []byte("(module)"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	t.Run("plugins", func(t *testing.T) {
 		file := writeConfig(t, "apps:\n"+appYAML("shop", "encrypted", "")+`plugins:
   missing: { source: ./missing.wasm }
   wrong: { source: "`+wrong+`" }
+  text: { source: "`+text+`" }
+  folder: { source: "`+filepath.Dir(text)+`" }
 pipeline:
-  stages: [ { plugin: missing, when: 'type == "textt" && nope' }, { plugin: wrong } ]
+  stages: [ { plugin: missing, when: 'type == "textt" && nope' }, { plugin: wrong }, { plugin: text }, { plugin: folder } ]
 `)
 		_, err := Start(t.Context(), file, discard())
 		var problems config.Problems
 		if !errors.As(err, &problems) {
 			t.Fatalf("Start: %v", err)
 		}
-		for _, want := range []string{"plugin missing:", "weft plugin build", "plugin wrong:", "nope"} {
+		for _, want := range []string{
+			"plugin missing:", "no such file or directory (compile it with `weft plugin build`", "plugin wrong:", "nope",
+			"plugin text: " + text + " is not a WebAssembly module (compile it", "plugin folder: ", "is a directory (compile it",
+		} {
 			if !strings.Contains(err.Error(), want) {
 				t.Errorf("no %q in:\n%v", want, err)
 			}
@@ -150,13 +160,32 @@ pipeline:
 			t.Errorf("Start: %v", err)
 		}
 	})
+	t.Run("data folder that is a file", func(t *testing.T) {
+		file := writeConfig(t, echoSections())
+		replaceIn(t, file, "data: ./data", "data: ./pipeline.yaml")
+		if _, err := Start(t.Context(), file, discard()); err == nil || !strings.Contains(err.Error(), "server.data: ") {
+			t.Errorf("Start: %v", err)
+		}
+	})
 	t.Run("two hosts", func(t *testing.T) {
 		file := writeConfig(t, echoSections())
 		startHost(t, file)
-		if _, err := Start(t.Context(), file, discard()); err == nil {
-			t.Error("a second host took the same store")
+		if _, err := Start(t.Context(), file, discard()); err == nil || !strings.Contains(err.Error(), "opening the store: ") {
+			t.Errorf("a second host on the same store: %v", err)
 		}
 	})
+}
+
+// TestPreviousIsOver warns of what an app accepted beside its own for a time
+// that has passed, because nothing else says why its callbacks are refused.
+func TestPreviousIsOver(t *testing.T) {
+	const until = "previous: { token: earlier, until: %s }\n"
+	file := writeConfig(t, strings.Replace(echoSections(), appYAML("shop", "encrypted", ""),
+		appYAML("shop", "encrypted", fmt.Sprintf(until, "2020-01-01T00:00:00Z"))+appYAML("later", "encrypted", fmt.Sprintf(until, "2999-01-01T00:00:00Z")), 1))
+	problems, err := Check(t.Context(), file, false)
+	if err != nil || problems.Err() != nil || len(problems) != 1 || !strings.Contains(problems[0].String(), "warning: app shop: previous is over since 2020-01-01T00:00:00Z") {
+		t.Errorf("Check: %v, %v", problems, err)
+	}
 }
 
 // TestRestart expects state to outlive a host.

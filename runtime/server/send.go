@@ -61,11 +61,9 @@ func SendCallback(ctx context.Context, file string, c Callback) (CallbackAnswer,
 	if err != nil {
 		return CallbackAnswer{}, fmt.Errorf("%s: app %s: %w", app.Pos, app.Name, err)
 	}
-	target := c.URL
-	if target == "" {
-		if target, err = callbackURL(cfg.Server.Listen, app.Name); err != nil {
-			return CallbackAnswer{}, err
-		}
+	target, err := callbackURL(c.URL, cfg.Server.Listen, app.Name)
+	if err != nil {
+		return CallbackAnswer{}, err
 	}
 	body, contentType, query := buildCallback(account, app, c, time.Now())
 	ctx, cancel := context.WithTimeout(ctx, sendTime)
@@ -76,7 +74,7 @@ func SendCallback(ctx context.Context, file string, c Callback) (CallbackAnswer,
 	}
 	plain, format, err := account.OpenReply(sealed)
 	if err != nil {
-		return CallbackAnswer{}, fmt.Errorf("the answer of %s: %w", target, err)
+		return CallbackAnswer{}, fmt.Errorf("the answer of %s: %w: it begins with %q", shown(target), err, cut(string(sealed), 80))
 	}
 	return CallbackAnswer{Document: plain, Text: replyText(plain, format)}, nil
 }
@@ -92,19 +90,33 @@ func findApp(cfg *config.Config, name string) (*config.App, error) {
 	return nil, fmt.Errorf("no app %q: there is %s", name, strings.Join(names, ", "))
 }
 
-// callbackURL is where a host that listens at listen is reached from here.
-func callbackURL(listen, app string) (string, error) {
+// callbackURL is where to post: given, or where a host that listens at listen is
+// reached from here.
+func callbackURL(given, listen, app string) (*url.URL, error) {
+	if given != "" {
+		u, err := url.Parse(given)
+		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+			return nil, errors.New("--url is no address: give http://HOST:PORT/PATH")
+		}
+		return u, nil
+	}
 	host, port, err := net.SplitHostPort(listen)
 	if err != nil {
-		return "", fmt.Errorf("server.listen: %w", err)
+		return nil, fmt.Errorf("server.listen: %w", err)
 	}
 	if port == "0" {
-		return "", errors.New("server.listen picks a port: give the address with --url")
+		return nil, errors.New("server.listen picks a port: give the address with --url")
 	}
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
 	}
-	return "http://" + net.JoinHostPort(host, port) + "/wx/" + url.PathEscape(app), nil
+	return &url.URL{Scheme: "http", Host: net.JoinHostPort(host, port), Path: "/wx/" + app}, nil
+}
+
+// shown is an address for errors, without what may be a secret in it: user,
+// password and query.
+func shown(u *url.URL) string {
+	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}).String()
 }
 
 // buildCallback makes the body and the query of a callback.
@@ -160,17 +172,14 @@ func callbackDocument(app *config.App, c Callback, now time.Time) []byte {
 	return b.Bytes()
 }
 
-// post sends a callback and returns the answer's body. Its errors name the
-// address without the query.
-func post(ctx context.Context, target string, q wechat.Query, contentType string, body []byte) ([]byte, error) {
-	u, err := url.Parse(target)
-	if err != nil || u.Host == "" {
-		return nil, fmt.Errorf("the address %q is none: give http://HOST:PORT/PATH", target)
-	}
-	u.RawQuery = q.Encode()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), bytes.NewReader(body))
+// post sends a callback and returns the answer's body. A query of the address
+// goes before the callback's own, as WeChat does it.
+func post(ctx context.Context, target *url.URL, q wechat.Query, contentType string, body []byte) ([]byte, error) {
+	full := *target
+	full.RawQuery = strings.TrimLeft(target.RawQuery+"&"+q.Encode(), "&")
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, full.String(), bytes.NewReader(body))
 	if err != nil {
-		return nil, fmt.Errorf("posting to %s: %w", target, err)
+		return nil, fmt.Errorf("posting to %s: %w", shown(target), err)
 	}
 	req.Header.Set("Content-Type", contentType)
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
@@ -181,14 +190,14 @@ func post(ctx context.Context, target string, q wechat.Query, contentType string
 		if errors.As(err, &ue) {
 			err = ue.Err
 		}
-		return nil, fmt.Errorf("posting to %s: %w: is `weft serve` running there?", target, err)
+		return nil, fmt.Errorf("posting to %s: %w: is `weft serve` running there?", shown(target), err)
 	}
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
 	if err := errors.Join(err, resp.Body.Close()); err != nil {
-		return nil, fmt.Errorf("reading the answer of %s: %w", target, err)
+		return nil, fmt.Errorf("reading the answer of %s: %w", shown(target), err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s answered %s: %s", target, resp.Status, errorMessage(answer))
+		return nil, fmt.Errorf("%s answered %s: %s", shown(target), resp.Status, errorMessage(answer))
 	}
 	return answer, nil
 }

@@ -35,7 +35,7 @@ func runCallback(ctx context.Context, fs *flag.FlagSet, args []string, stdio Std
 	if err := parseFlags(fs, args); err != nil {
 		return err
 	}
-	if err := checkCallback(fs); err != nil {
+	if err := checkCallback(fs, c); err != nil {
 		return err
 	}
 	if *document != "" {
@@ -57,7 +57,7 @@ func runCallback(ctx context.Context, fs *flag.FlagSet, args []string, stdio Std
 }
 
 // checkCallback refuses flags that contradict each other.
-func checkCallback(fs *flag.FlagSet) error {
+func checkCallback(fs *flag.FlagSet, c server.Callback) error {
 	set := map[string]bool{}
 	fs.Visit(func(f *flag.Flag) { set[f.Name] = true })
 	kinds := 0
@@ -71,6 +71,8 @@ func checkCallback(fs *flag.FlagSet) error {
 		return usageError{"--app is missing"}
 	case kinds != 1:
 		return usageError{"one of --text, --event and --xml is needed"}
+	case set["event"] && c.Event == "":
+		return usageError{"--event has no name"}
 	case set["key"] && !set["event"]:
 		return usageError{"--key goes with --event"}
 	case set["xml"] && set["user"]:

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -31,6 +34,8 @@ func TestCallbackCommand(t *testing.T) {
 	}
 	h := startHost(t, dir, weftBinary(t), "serve")
 	url := h.url + "/wx/shop"
+	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>\x1b[31m") }))
+	defer page.Close()
 	location := "<xml><ToUserName>gh</ToUserName><FromUserName>o1</FromUserName><CreateTime>1</CreateTime><MsgType>location</MsgType><MsgId>1</MsgId></xml>"
 	inJSON := `{"ToUserName":"gh","FromUserName":"o1","CreateTime":1,"MsgType":"location","MsgId":2}`
 	for _, c := range []struct {
@@ -52,6 +57,10 @@ func TestCallbackCommand(t *testing.T) {
 		{"no such app", []string{"--app", "shopp", "--text", "x"}, "", 1, "", `no app "shopp": there is shop`},
 		{"no such path", []string{"--text", "x", "--url", h.url + "/nowhere"}, "", 1, "", "answered 404 Not Found: there is no such app or path (not_found, trace "},
 		{"nobody there", []string{"--text", "x", "--url", "http://127.0.0.1:1/wx/shop"}, "", 1, "", "is `weft serve` running there?"},
+		{"a user and a query of the address's own", []string{"--text", "x", "--url", strings.Replace(url, "//", "//u:hidden@", 1) + "?a=hidden"}, "", 0, "read ]]> twice\n", ""},
+		{"a secret in a wrong address", []string{"--text", "x", "--url", strings.Replace(h.url, "//", "//u:hidden@", 1) + "/nowhere?a=hidden"}, "", 1, "", h.url + "/nowhere answered 404"},
+		{"another scheme", []string{"--text", "x", "--url", "ftp://h/hidden"}, "", 1, "", "give http://HOST:PORT/PATH"},
+		{"no Weft there", []string{"--text", "x", "--url", page.URL}, "", 1, "", `it begins with "<html>\x1b[31m`},
 		{"no address", []string{"--text", "x", "--url", "shop"}, "", 1, "", "give http://HOST:PORT/PATH"},
 		{"address that is not known", []string{"--text", "x", "--url", ""}, "", 1, "", "give the address with --url"},
 	} {
@@ -62,8 +71,8 @@ func TestCallbackCommand(t *testing.T) {
 			if status != c.status || !strings.Contains(out.String(), c.out) || !strings.Contains(errs.String(), c.err) {
 				t.Errorf("status %d, output %q, errors %q", status, out.String(), errs.String())
 			}
-			if strings.Contains(errs.String(), "signature") {
-				t.Errorf("the error holds the query: %s", errs.String())
+			if strings.Contains(errs.String(), "hidden") || strings.Contains(errs.String(), "msg_signature") {
+				t.Errorf("the error holds the query or the password: %s", errs.String())
 			}
 		})
 	}
