@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+	"unsafe"
 
 	"github.com/weft-dev/weft/hostapi"
 )
@@ -55,8 +56,9 @@ func headerOf(name []byte) int {
 
 // Decode makes the event of an opened callback for app, its name in
 // pipeline.yaml. It sets ID, App, Type, Event, Key, From, To, Created, Content,
-// MsgID, Fields, User, Scene, Format, Origin and Raw (o.Body itself, which must
-// not change from then on), and leaves the rest alone.
+// MsgID, Fields, User, Scene, Format, Origin and Raw, and leaves the rest alone.
+// Raw is o.Body itself and the strings are pieces of it, so that it must not
+// change from then on.
 //
 // Every leaf of the callback is in the header's fields or in Fields, each once.
 // What is where, and the bounds, say hostapi.md's 'Messages' and 'Names of
@@ -85,8 +87,6 @@ func Decode(app string, o Opened, ev *hostapi.Event) error {
 			return fmt.Errorf("%w: %s", ErrUndecodable, err)
 		}
 	}
-	// All strings of the event are pieces of one, for which this is enough.
-	d.all.Grow(d.text + len(d.aux) + idLen)
 	ev.App, ev.Origin, ev.Format, ev.Raw = app, "wechat", f.String(), o.Body
 	d.values()
 	d.event(ev)
@@ -111,7 +111,6 @@ func (t *tree) scan(f Format, body []byte) error {
 // decoded is a tree on its way to an event.
 type decoded struct {
 	tree
-	all   strings.Builder // the event's strings, one behind the other
 	value [headers]string // the header's values
 	rest  [headers]bool   // which of them belong into Fields all the same
 	id    string          // MsgId or MsgID
@@ -155,28 +154,22 @@ func (d *decoded) paths() error {
 	return nil
 }
 
-// str returns a text as a string.
-func (d *decoded) str(b []byte) string {
-	n := d.all.Len()
-	d.all.Write(b)
-	return d.all.String()[n:]
+// str returns the text of s without a copy. Neither body nor aux is changed
+// once the document was taken apart, as Decode says of the body.
+func (d *decoded) str(s span) string {
+	b := d.bytes(s)
+	return unsafe.String(unsafe.SliceData(b), len(b))
 }
 
 // values sets the header's values, all but Content trimmed.
 func (d *decoded) values() {
-	var end [headers]int
 	for h, id := range d.head {
-		if id != 0 {
-			d.all.Write(d.bytes(d.at(id).value))
+		if id == 0 {
+			continue
 		}
-		end[h] = d.all.Len()
-	}
-	s, from := d.all.String(), 0
-	for h, to := range end {
-		if d.value[h] = s[from:to]; h != content {
-			d.value[h] = trim(s[from:to])
+		if d.value[h] = d.str(d.at(id).value); h != content {
+			d.value[h] = trim(d.value[h])
 		}
-		from = to
 	}
 }
 
@@ -248,7 +241,7 @@ func (d *decoded) fields(ev *hostapi.Event) {
 		if !n.leaf || n.taken {
 			continue
 		}
-		f := hostapi.Field{Name: d.str(d.bytes(n.name)), Value: d.str(d.bytes(n.value))}
+		f := hostapi.Field{Name: d.str(n.name), Value: d.str(n.value)}
 		ev.Fields = append(ev.Fields, f)
 		if user == "" && n.parent == 0 && isOpenID(f.Name) {
 			user = trim(f.Value)
@@ -313,7 +306,7 @@ func (d *decoded) identity(ev *hostapi.Event) string {
 	sum := sha256.Sum256(b)
 	var digits [idLen]byte
 	hex.Encode(digits[:], sum[:idLen/2])
-	return d.str(digits[:])
+	return string(digits[:])
 }
 
 func appendPart(b []byte, s string) []byte {

@@ -45,7 +45,6 @@ type tree struct {
 	aux    []byte // what can't be shown as a piece of body: unescaped text, joined names
 	size   int32  // how many nodes there are
 	leaves int
-	text   int            // length of all values, and of names that aren't joined
 	head   [headers]int32 // the header's nodes, 0 for none
 	twice  int32          // a node that is one of them again, 0 for none
 	odd    bool           // there are names to be joined
@@ -121,7 +120,6 @@ func (t *tree) add(parent int32, name span) int32 {
 			t.head[h] = id
 			return id
 		}
-		t.text += len(text)
 	} else {
 		t.odd = true
 	}
@@ -203,7 +201,6 @@ func (t *tree) addItem(parent, index int32) int32 {
 func (t *tree) setLeaf(n *node, value span) bool {
 	n.leaf, n.value = true, value
 	t.leaves++
-	t.text += int(value.hi - value.lo)
 	return t.leaves <= maxLeaves
 }
 
