@@ -140,10 +140,24 @@ func FuzzXML(f *testing.F) {
 		if err != nil || oracleErr != nil {
 			return
 		}
-		if want := root.leaves(); !slices.Equal(got, want) {
+		want := root.leaves()
+		if bytes.Contains(body, []byte("&#")) {
+			// A reference to half a character is dropped like others that XML
+			// forbids; encoding/xml puts U+FFFD in its place.
+			got, want = withoutReplacement(got), withoutReplacement(want)
+		}
+		if !slices.Equal(got, want) {
 			t.Errorf("leaves %q, encoding/xml has %q", got, want)
 		}
 	})
+}
+
+// withoutReplacement removes U+FFFD from all values.
+func withoutReplacement(leaves []leaf) []leaf {
+	for i := range leaves {
+		leaves[i].value = strings.ReplaceAll(leaves[i].value, "\uFFFD", "")
+	}
+	return leaves
 }
 
 // oracleJSON reads a value with the token stream of encoding/json.

@@ -116,7 +116,10 @@ func (a *Account) AppendCallback(dst, msg []byte, f Format, to string, timestamp
 			w.b = append(w.b, msg[:end]...)
 			w.text("Encrypt", string(text))
 			w.b = append(w.b, msg[end:]...)
-			return w.b, q
+			if holdsEncrypt(w.b[len(dst):], f) {
+				return w.b, q
+			}
+			w.b = dst
 		}
 	}
 	w.open("")
@@ -142,6 +145,17 @@ func bodyEnd(msg []byte, f Format) int {
 		return bytes.LastIndexByte(msg, '}')
 	}
 	return bytes.LastIndex(msg, []byte("</"))
+}
+
+// holdsEncrypt tells whether body can be read and has one Encrypt: the last end
+// tag of a document may be a part of an instruction or a comment behind it.
+func holdsEncrypt(body []byte, f Format) bool {
+	var t tree
+	if t.scan(f, body) != nil {
+		return false
+	}
+	_, ok := t.only("Encrypt")
+	return ok
 }
 
 // OpenReply is the other side: it checks and opens an answer and returns the
