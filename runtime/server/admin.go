@@ -49,9 +49,17 @@ func status(ec echo.Context, code int, text string) error {
 
 // route adds the paths to e.
 func (h *health) route(e *echo.Echo) {
-	for _, method := range []string{http.MethodGet, http.MethodHead} {
-		e.Add(method, "/healthz", h.alive)
-		e.Add(method, "/readyz", h.ready)
+	e.Any("/healthz", readOnly(h.alive))
+	e.Any("/readyz", readOnly(h.ready))
+}
+
+// readOnly refuses what is neither GET nor HEAD.
+func readOnly(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(ec echo.Context) error {
+		if m := ec.Request().Method; m != http.MethodGet && m != http.MethodHead {
+			return wrongMethod(ec, "GET, HEAD")
+		}
+		return next(ec)
 	}
 }
 

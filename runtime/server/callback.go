@@ -99,8 +99,7 @@ func (c *callbacks) serve(ec echo.Context, a *app) error {
 		}
 		return c.deliver(ec, a)
 	}
-	ec.Response().Header().Set("Allow", "GET, POST")
-	return errMethod
+	return wrongMethod(ec, "GET, POST")
 }
 
 // verify answers the platform's verification of the URL.

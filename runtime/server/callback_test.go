@@ -73,7 +73,7 @@ func TestPaths(t *testing.T) {
 	for _, c := range []struct {
 		method, path string
 		status       int
-		code         string
+		code         string // or a header
 	}{
 		{"GET", "/wx/nobody", 404, "not_found"},
 		{"POST", "/wx/nobody", 404, "not_found"},
@@ -82,7 +82,14 @@ func TestPaths(t *testing.T) {
 		{"GET", "/wx/shop/more", 404, "not_found"},
 		{"PUT", "/wx/shop", 405, "method_not_allowed"},
 		{"DELETE", "/old/path", 405, "method_not_allowed"},
+		{"BREW", "/wx/shop", 405, "Allow: GET, POST\r\n"},
+		{"BREW", "/old/path", 405, "Allow: GET, POST\r\n"},
+		{"BREW", "/nowhere", 404, "not_found"},
+		{"POST", "/healthz", 405, "Allow: GET, HEAD\r\n"},
 		{"GET", "/wx/shop", 403, "not_authentic"},
+		{"GET", "/wx/%73hop", 404, "not_found"},
+		{"GET", "/wx/shop%2F", 404, "not_found"},
+		{"GET", "//wx/shop", 404, "not_found"},
 	} {
 		req, err := http.NewRequestWithContext(t.Context(), c.method, h.url(c.path), nil)
 		if err != nil {

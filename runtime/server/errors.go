@@ -69,6 +69,12 @@ func errorHandler(log *slog.Logger) echo.HTTPErrorHandler {
 	}
 }
 
+// wrongMethod answers a method that the path does not take.
+func wrongMethod(ec echo.Context, allow string) error {
+	ec.Response().Header().Set("Allow", allow)
+	return errMethod
+}
+
 // fromEcho maps what echo's router answers by itself.
 func fromEcho(err error) *httpError {
 	var ee *echo.HTTPError

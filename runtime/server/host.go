@@ -29,7 +29,10 @@ const (
 	answerSlack = 10 * time.Second
 	// adminTime bounds a request to the admin listener.
 	adminTime = 30 * time.Second
-	// closeTime is what is left for closing when the drain took all its time.
+	// cutTime is what requests still have to send their answer when the drain took
+	// all its time.
+	cutTime = 2 * time.Second
+	// closeTime is what plugins have to end after that.
 	closeTime = 5 * time.Second
 )
 
@@ -85,7 +88,7 @@ func Start(ctx context.Context, file string, log *slog.Logger) (*Host, error) {
 // it fails, closeAll closes.
 func (h *Host) start(ctx context.Context) error {
 	if err := os.MkdirAll(h.cfg.Server.Data, 0o700); err != nil {
-		return fmt.Errorf("server.data: %w", err)
+		return fmt.Errorf("server.data: %w: choose a folder that the host may write", err)
 	}
 	opened, err := bolt.Open(ctx, bolt.Options{Dir: h.cfg.Store.Dir, Logger: h.log})
 	if err != nil {
@@ -151,8 +154,9 @@ func (h *Host) open(ctx context.Context, metrics *telemetry.Metrics) error {
 	public := newEcho(h.log)
 	h.health.route(public)
 	callbacks := newCallbacks(h.assembly, h.engine, metrics, h.log)
-	public.Any("/wx/:app", callbacks.byName)
-	public.Any("/*", callbacks.byPath)
+	// Whatever method, so that the answer to a wrong one is ours.
+	public.RouteNotFound("/wx/:app", callbacks.byName)
+	public.RouteNotFound("/*", callbacks.byPath)
 	admin := newEcho(h.log)
 	admin.Use(withToken(h.cfg.Server.AdminToken))
 	h.health.route(admin)
@@ -197,18 +201,20 @@ func (h *Host) Stop(ctx context.Context) error {
 
 // closeAll closes what there is, the last opened first.
 func (h *Host) closeAll(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, closeTime)
-	defer cancel()
 	var errs []error
+	cut, cancel := context.WithTimeout(ctx, cutTime)
+	defer cancel()
 	for _, l := range []*listener{h.public, h.admin} {
 		if l != nil {
-			errs = append(errs, l.stop(ctx))
+			errs = append(errs, l.stop(cut))
 		}
 	}
 	if h.engine != nil {
 		errs = append(errs, h.engine.Close())
 	}
 	if h.assembly != nil {
+		ctx, cancel := context.WithTimeout(ctx, closeTime)
+		defer cancel()
 		errs = append(errs, h.assembly.close(ctx))
 	}
 	if h.store != nil {

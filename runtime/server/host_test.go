@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -91,6 +92,43 @@ func TestStop(t *testing.T) {
 	if conn, err := net.Dial("tcp", address); err == nil {
 		conn.Close()
 		t.Error("the listener still takes connections")
+	}
+}
+
+// TestStopLeavesNothing stops a host with an event that waits for its plugin and
+// a client that never ends its request: that is no failure, and no goroutine of
+// the host is left.
+func TestStopLeavesNothing(t *testing.T) {
+	file := writeConfig(t, probeSections(t, appYAML("shop", "encrypted", "")))
+	replaceIn(t, file, "drain: 5s", "drain: 50ms")
+	log := new(syncBuffer)
+	host, err := Start(t.Context(), file, NewLogger(log))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &testHost{host, log}
+	conn, err := net.Dial("tcp", h.public.addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Write([]byte("GET /healthz HTTP/1.1\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	answer := make(chan string)
+	go func() { answer <- h.say(t, "shop", "1", "wait") }()
+	h.waitForState(t, "a/runs", "1")
+	if err := h.Stop(context.Background()); err != nil {
+		t.Errorf("Stop: %v", err)
+	}
+	if got := <-answer; got != wechat.Success {
+		t.Errorf("the delivery in flight got %q", got)
+	}
+	stacks := make([]byte, 1<<20)
+	for _, g := range strings.Split(string(stacks[:runtime.Stack(stacks, true)]), "\n\n") {
+		if strings.Contains(g, "/weft/runtime/") && !strings.Contains(g, "_test.go") {
+			t.Errorf("left behind: %s", g)
+		}
 	}
 }
 

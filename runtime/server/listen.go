@@ -99,6 +99,7 @@ type listener struct {
 	name string
 	ln   net.Listener
 	srv  *http.Server
+	log  *slog.Logger
 	done chan struct{} // closed when the server has ended; nil before serve
 	err  error         // why it ended by itself; read after done
 }
@@ -111,7 +112,7 @@ func listen(ctx context.Context, name, address string, h http.Handler, writeTime
 		return nil, fmt.Errorf("server.%s: %w: choose another address, or stop what listens there", name, err)
 	}
 	return &listener{
-		name: name, ln: ln,
+		name: name, ln: ln, log: log,
 		srv: &http.Server{
 			Handler:           h,
 			ReadHeaderTimeout: headerTime,
@@ -138,16 +139,20 @@ func (l *listener) serve() {
 }
 
 // stop takes no new connection, waits for requests until ctx ends, cuts those
-// that are left, and waits for the server's goroutine. Called again it does
-// nothing.
+// that are left, and waits for the server's goroutine. A cut request is logged
+// and no error: any client can hold one open. Called again it does nothing.
 func (l *listener) stop(ctx context.Context) error {
 	if l.done == nil {
 		return l.ln.Close()
 	}
 	err := l.srv.Shutdown(ctx)
-	if err != nil {
-		err = errors.Join(fmt.Errorf("server.%s: requests were cut: %w", l.name, err), l.srv.Close())
+	if ctx.Err() != nil && err != nil {
+		l.log.LogAttrs(ctx, slog.LevelWarn, "requests were cut", slog.String("listener", l.name))
+		err = l.srv.Close()
 	}
 	<-l.done
-	return err
+	if err != nil {
+		return fmt.Errorf("closing server.%s: %w", l.name, err)
+	}
+	return nil
 }
