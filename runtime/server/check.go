@@ -14,8 +14,8 @@ import (
 
 // Check reads file, loads and admits every plugin, checks every config and
 // builds the pipelines, and returns all that it found. It serves, binds and
-// dials nothing and does not open the store. With noEnv a variable that is not
-// set is no problem.
+// dials nothing and does not open the store. With noEnv no variable and no secret
+// file is read, and what hangs on one without a default is not checked.
 func Check(ctx context.Context, file string, noEnv bool) (config.Problems, error) {
 	cfg, problems, err := readConfig(file, noEnv)
 	if err != nil {

@@ -31,7 +31,7 @@ type problemJSON struct {
 
 func runCheck(ctx context.Context, fs *flag.FlagSet, args []string, stdio Stdio) error {
 	file := configFlag(fs)
-	noEnv := fs.Bool("no-env", false, "accept ${NAME} of variables that are not set")
+	noEnv := fs.Bool("no-env", false, "read no variable and no secret file: what has no default is left open and unchecked")
 	strict := fs.Bool("strict", false, "take warnings for errors")
 	asJSON := fs.Bool("json", false, `print {"problems":[…]} for programs`)
 	if err := parseFlags(fs, args); err != nil {
