@@ -43,7 +43,7 @@ func TestFaults(t *testing.T) {
 		t.Run(tc.guest, func(t *testing.T) {
 			t.Parallel()
 			spec := watSpec(t, tc.guest, "")
-			spec.Limits = Limits{Memory: 2 << 20, Timeout: 10 * time.Second, Instances: 1}
+			spec.Limits = Limits{Memory: 2 << 20, Timeout: 5 * time.Minute, Instances: 1}
 			if tc.reason == "timeout" {
 				spec.Limits.Timeout = 100 * time.Millisecond
 			}

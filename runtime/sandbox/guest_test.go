@@ -115,9 +115,9 @@ func event(first byte) *hostapi.Event {
 
 func textCall(first byte) *Call { return &Call{Event: event(first), Passive: true} }
 
-// handle calls a plugin with ten seconds to spare.
+// handle calls a plugin with time to spare, also on a busy machine.
 func handle(p *Plugin, call *Call) (Result, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	return p.Handle(ctx, call)
 }
