@@ -61,6 +61,9 @@ func (e *CallError) Error() string {
 	return fmt.Sprintf("plugin %s: %s: %s", e.plugin, e.reason, e.text)
 }
 
+// Text says what happened, for those who have named the plugin already.
+func (e *CallError) Text() string { return e.text }
+
 // Reason is the metric's label: error, trap, timeout, memory or busy.
 func (e *CallError) Reason() string { return e.reason.String() }
 

@@ -170,7 +170,11 @@ func (a *assembly) setConfigs(ctx context.Context) {
 		failed := loaded.SetConfigs(ctx, good)
 		for _, app := range p.Apps {
 			if err := failed[app.Name]; err != nil {
-				a.breakApp(app, p, app.Configs[p.Name].Pos, err.Error())
+				text := err.Error()
+				if ce := (*sandbox.CallError)(nil); errors.As(err, &ce) {
+					text = ce.Text()
+				}
+				a.breakApp(app, p, app.Configs[p.Name].Pos, text)
 			}
 		}
 	}
