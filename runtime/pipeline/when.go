@@ -110,6 +110,8 @@ func compileProblem(src string, pos config.Pos, err error) config.Problem {
 	p := config.Problem{Pos: pos, Text: fmt.Sprintf("when: %s, at character %d", fe.Message, fe.From+1)}
 	if name, ok := strings.CutPrefix(fe.Message, "unknown name "); ok {
 		p.Advice = unknownAdvice(src, fe.From, name)
+	} else if strings.HasPrefix(fe.Message, `unexpected token Operator("=")`) {
+		p.Advice = "== compares"
 	}
 	return p
 }

@@ -105,6 +105,7 @@ func TestWhenRefused(t *testing.T) {
 		`SendPicsInfo.Count == "1"`:       `(a leaf of the callback is fields["SendPicsInfo.Count"]`,
 		`true && List[0].Id == "1"`:       `fields["List[0].Id"]`,
 		`Type == "text"`:                  "(did you mean type?)",
+		`type = "text"`:                   "(== compares)",
 		`now().Hour() > 1`:                "unknown name now, at character 1 (functions of a when: len,",
 		`any([1], # > 0)`:                 "any can't be used, at character",
 		`let x = key; x == ""`:            "without let",
