@@ -6,9 +6,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/weft-dev/weft/hostapi"
 )
@@ -229,6 +231,8 @@ func TestDecodeRefuses(t *testing.T) {
 		{"< in an attribute", `<xml><a b="<"/></xml>`, "< in an attribute"},
 		{"NUL in a name", "<xml><a\x00/></xml>", "can't be in a name"},
 		{"NUL in an attribute", "<xml><a b='\x00'/></xml>", "forbids"},
+		{"reference to NUL in an attribute", "<xml><a b='&#0;'/></xml>", "forbids"},
+		{"reference to half a character in an attribute", "<xml a='&lt;&#xd83d;'><a/></xml>", "forbids"},
 		{"NUL in a comment", "<xml><!--\x00--><a/></xml>", "forbids"},
 		{"NUL in an instruction", "<xml><?p \x00?><a/></xml>", "forbids"},
 		{"NUL outside", "<xml><a/></xml>\x00", "outside the root"},
@@ -372,6 +376,53 @@ func TestEventOutlivesTheRequest(t *testing.T) {
 	clear(body)
 	if ev.Content != before {
 		t.Error("the event's strings share the request's memory")
+	}
+}
+
+// TestEventIsLeftAlone decodes a callback whose strings are pieces of the body
+// and of what was unescaped and joined beside it, opened with the second of two
+// keys, and then does all that is done with a callback afterwards.
+func TestEventIsLeftAlone(t *testing.T) {
+	const msg = `<xml><ToUserName>gh_1</ToUserName><FromUserName> o1 </FromUserName><MsgType>event</MsgType>` +
+		`<Event>new&amp;thing</Event><EventKey>a<![CDATA[b]]>c</EventKey><Content>1&lt;2</Content>` +
+		`<L><i>x</i><i>y&#65;</i></L><openid>&#111;2</openid></xml>`
+	sent := AccountConfig{Mode: Encrypted, Token: "old-token", AESKey: otherKey}
+	q, body := callback(t, sent, XML, msg)
+	a := newAccount(t, AccountConfig{Mode: Encrypted, Previous: &PreviousConfig{
+		Token: sent.Token, AESKey: sent.AESKey, Until: testNow.Add(time.Minute),
+	}})
+	o, err := a.Open(q, body, testNow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ev, second hostapi.Event
+	if err := Decode("shop", o, &ev); err != nil {
+		t.Fatal(err)
+	}
+	clear(body)
+	var want hostapi.Event
+	if err := want.Decode(ev.Append(nil)); err != nil { // copies
+		t.Fatal(err)
+	}
+	if want.Event != "new&thing" || want.Key != "abc" || want.User != "o2" || len(want.Fields) != 3 ||
+		want.Fields[1] != (hostapi.Field{Name: "L.i[1]", Value: "yA"}) {
+		t.Fatalf("%+v", want)
+	}
+	doc, err := AppendReply(nil, &hostapi.Reply{Text: &hostapi.Text{Content: ev.Content}}, &ev, 1, o.Format)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.AppendSealed(nil, doc, o, 1, [16]byte{})
+	a.AppendCallback(nil, o.Body, o.Format, ev.To, 1, o.Nonce, [16]byte{})
+	if _, err := a.Open(q, body, testNow); err == nil {
+		t.Error("opened a cleared body")
+	}
+	if err := Decode("another", o, &second); err != nil {
+		t.Fatal(err)
+	}
+	runtime.GC()
+	if got := fmt.Sprintf("%+v", ev); got != fmt.Sprintf("%+v", want) {
+		t.Errorf("%s\nwas %+v", got, want)
 	}
 }
 

@@ -146,7 +146,10 @@ func (s *xmlScanner) chars() error {
 			return nil
 		case '&':
 			s.take(from, i)
-			from, err = s.reference(s.body, i)
+			var r rune
+			if from, r, err = s.reference(s.body, i); err == nil && isChar(r) {
+				s.rune(r)
+			}
 			i = from
 		case '>':
 			if i-s.pos >= 2 && s.body[i-1] == ']' && s.body[i-2] == ']' {
@@ -232,13 +235,13 @@ func (s *xmlScanner) rune(r rune) {
 	s.text.hi += int32(len(s.aux) - was)
 }
 
-// reference appends the character that b[i:], '&' at its front, stands for,
-// and returns the place behind it.
-func (s *xmlScanner) reference(b []byte, i int) (int, error) {
+// reference returns the place behind the reference b[i:], '&' at its front, and
+// the character that it stands for, which may be one that XML forbids.
+func (s *xmlScanner) reference(b []byte, i int) (int, rune, error) {
 	const longest = 12 // more zeros than that nobody writes
 	end := bytes.IndexByte(b[i:min(len(b), i+longest)], ';')
 	if end < 0 {
-		return 0, s.failAt(i, "& without a reference")
+		return 0, 0, s.failAt(i, "& without a reference")
 	}
 	var r rune
 	switch name := b[i+1 : i+end]; string(name) {
@@ -254,16 +257,13 @@ func (s *xmlScanner) reference(b []byte, i int) (int, error) {
 		r = '"'
 	default:
 		if len(name) == 0 || name[0] != '#' {
-			return 0, s.failAt(i, "entity that is not one of the five")
+			return 0, 0, s.failAt(i, "entity that is not one of the five")
 		}
 		if r = number(name[1:]); r < 0 {
-			return 0, s.failAt(i, "reference to no character")
+			return 0, 0, s.failAt(i, "reference to no character")
 		}
 	}
-	if isChar(r) {
-		s.rune(r)
-	}
-	return i + end + 1, nil
+	return i + end + 1, r, nil
 }
 
 // number reads the digits of a numeric reference, -1 where they are none or
@@ -386,8 +386,12 @@ func (s *xmlScanner) attribute() error {
 	}
 	for i, c := range value {
 		if c == '&' {
-			if _, err := s.reference(s.body[:s.pos+n], s.pos+i); err != nil {
+			_, r, err := s.reference(s.body[:s.pos+n], s.pos+i)
+			if err != nil {
 				return err
+			}
+			if !isChar(r) {
+				return s.failAt(s.pos+i, "character that XML forbids")
 			}
 		}
 	}
