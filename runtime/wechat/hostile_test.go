@@ -123,6 +123,29 @@ func TestHostileBodies(t *testing.T) {
 	}
 }
 
+// TestHostilePlain is what somebody can do to a plain account who has seen one
+// of its queries: the signature doesn't cover the body. What looks like a sealed
+// callback must not be read twice as long.
+func TestHostilePlain(t *testing.T) {
+	a := testAccount(t, Plain)
+	_, q := a.AppendCallback(nil, []byte(testMessage), XML, "gh", testNow.Unix(), "n", [16]byte{})
+	chain := strings.Repeat("<a>", 30) + "<b/>" + strings.Repeat("</a>", 30)
+	for name, leaf := range map[string]string{"in front": "<Encrypt>x</Encrypt>", "further down": "<c><Encrypt/></c>"} {
+		t.Run(name, func(t *testing.T) {
+			body := []byte("<xml>" + leaf + strings.Repeat(chain, 4000) + "</xml>")
+			var opening, decoding error
+			best, ok := within(limit, func() {
+				var o Opened
+				o, opening = a.Open(q, body, testNow)
+				decoding = Decode("shop", o, new(hostapi.Event))
+			})
+			if opening != nil || decoding != nil || !ok {
+				t.Errorf("%v: %v, %v", best, opening, decoding)
+			}
+		})
+	}
+}
+
 func TestHostileSealed(t *testing.T) {
 	a := testAccount(t, Encrypted)
 	msg := "<xml><a>" + strings.Repeat("好", mib/4) + "</a></xml>" // 1 MiB when sealed

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// Opened is a callback whose sender has been checked.
+// Opened is a callback whose sender has been checked. It prints without its
+// content and its secrets.
 type Opened struct {
 	// Body is the callback as the app is meant to read it: what was sealed, or
 	// in plain mode the request's body itself.
@@ -25,6 +26,12 @@ type Opened struct {
 	token string // that signed the request
 	key   *key   // that opened it
 }
+
+// String says that it is a callback, and of which format.
+func (o Opened) String() string { return "opened " + o.Format.String() + " callback" }
+
+// GoString is String.
+func (o Opened) GoString() string { return o.String() }
 
 // Verify checks the request by which WeChat verifies a callback address (GET).
 // The answer is then q.EchoStr, as plain text. now decides about the timestamp
@@ -55,7 +62,7 @@ func (a *Account) Open(q Query, body []byte, now time.Time) (Opened, error) {
 		return Opened{}, ErrNotAuthentic
 	}
 	o := Opened{Nonce: q.Nonce, Timestamp: at}
-	if !s.sealed {
+	if !s.sealed || s.plain && q.MsgSignature == "" && !isSealedType(q) {
 		return o.openPlain(s, q, body)
 	}
 	var t tree
@@ -65,7 +72,7 @@ func (a *Account) Open(q Query, body []byte, now time.Time) (Opened, error) {
 	if err == nil {
 		text, ok = t.only("Encrypt")
 	}
-	if s.plain && (err != nil || !ok || q.MsgSignature == "" && !isSealedType(q)) {
+	if s.plain && (err != nil || !ok) {
 		return o.openPlain(s, q, body)
 	}
 	switch {
@@ -150,7 +157,10 @@ func isEnvelope(body []byte) bool {
 	if !bytes.Contains(body, []byte("Encrypt")) {
 		return false
 	}
-	var t tree
+	// An envelope has few leaves: a long body is given up at once, for Decode is
+	// going to read it anyhow.
+	const most = 16
+	t := tree{leaves: maxLeaves - most}
 	if t.scan(Sniff(body), body) != nil {
 		return false
 	}

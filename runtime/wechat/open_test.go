@@ -297,6 +297,8 @@ func TestOpenPlain(t *testing.T) {
 		{"calls itself sealed", aes, testMessage, ErrMode},
 		{"envelope", q, `<xml><ToUserName>g</ToUserName><Encrypt>x</Encrypt></xml>`, ErrMode},
 		{"JSON envelope", q, `{"Encrypt":"x"}`, ErrMode},
+		{"envelope of 16 leaves", q, `{"Encrypt":"x",` + keys(15) + `}`, ErrMode},
+		{"too many leaves for an envelope", q, `{"Encrypt":"x",` + keys(16) + `}`, nil},
 		{"message that has an Encrypt", q, `{"Encrypt":"x","MsgType":"text"}`, nil},
 		{"wrong signature and envelope", Query{Signature: "x", Timestamp: q.Timestamp, Nonce: "n"}, `{"Encrypt":"x"}`, ErrNotAuthentic},
 		{"no signature", Query{Timestamp: q.Timestamp, Nonce: "n"}, testMessage, ErrNotAuthentic},
@@ -384,6 +386,22 @@ func TestNewAccountErrors(t *testing.T) {
 	for _, s := range []string{fmt.Sprint(a, k), fmt.Sprintf("%+v %#v %s", a, a, a), fmt.Sprintf("%+v %#v %s", k, k, k)} {
 		if strings.Contains(s, "secret") || strings.Contains(s, fmt.Sprint(k.b[0])) {
 			t.Errorf("printed %s", s)
+		}
+	}
+}
+
+func TestOpenedPrintsNoSecret(t *testing.T) {
+	for _, m := range []Mode{Encrypted, Plain} {
+		q, body := callback(t, AccountConfig{Mode: m}, XML, testMessage)
+		o, err := newAccount(t, AccountConfig{Mode: m}).Open(q, body, testNow)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
+			s := fmt.Sprintf(format, o) + fmt.Sprintf(format, &o)
+			if strings.Contains(s, testToken) || strings.Contains(s, "gh_1") || strings.Contains(s, fmt.Sprint(body[:4])[1:8]) {
+				t.Errorf("%s prints %s", format, s)
+			}
 		}
 	}
 }
