@@ -1,0 +1,78 @@
+package fuel
+
+import "strings"
+
+// custom writes a custom section.
+func (w *rewriter) custom(out []byte, s section) []byte {
+	content := w.m.b[s.content.at:s.content.end]
+	r := &reader{b: w.m.b, at: s.content.at, end: s.content.end}
+	name := string(r.name())
+	switch {
+	case r.err != nil:
+	case strings.HasPrefix(name, ".debug_"):
+		return out // its offsets into the code are wrong now
+	case name == "name":
+		moved := append(make([]byte, 0, len(content)+len(content)/8), content[:r.at-s.content.at]...)
+		// What doesn't read as names means nothing, and stays.
+		if moved = w.m.names(r, moved); r.err == nil {
+			content = moved
+		}
+	}
+	return appendSection(out, sectionCustom, content)
+}
+
+// Subsections of names whose maps begin with a function
+// (https://www.w3.org/TR/wasm-core-2/#name-section; labels are of its
+// extension).
+const (
+	namesFunctions = 1
+	namesLocals    = 2
+	namesLabels    = 3
+)
+
+// names appends the content of the section "name" with its functions moved.
+// r.err tells whether it was one.
+func (m *outline) names(r *reader, out []byte) []byte {
+	for r.more() {
+		at := r.at
+		id := r.byte()
+		sub := r.sub(r.u32())
+		switch id {
+		case namesFunctions, namesLocals, namesLabels:
+			moved := m.nameMap(&sub, id != namesFunctions)
+			out = appendSection(out, id, moved)
+		default:
+			out = append(out, m.b[at:r.at]...)
+		}
+		if r.err == nil {
+			r.err = sub.err
+		}
+	}
+	return out
+}
+
+// nameMap gives a map from functions to names, or to maps of names.
+func (m *outline) nameMap(r *reader, nested bool) []byte {
+	n := r.count("names", len(r.b))
+	out := appendU32(make([]byte, 0, r.end-r.at+int(n)), n)
+	for range n {
+		i := r.u32()
+		start := r.at
+		if nested {
+			for range r.count("names", len(r.b)) {
+				r.u32()
+				r.name()
+			}
+		} else {
+			r.name()
+		}
+		if r.err != nil {
+			return nil
+		}
+		out = append(appendU32(out, m.movedFunc(i)), m.b[start:r.at]...)
+	}
+	if r.more() {
+		r.fail(r.at, "names with %d bytes too many", r.end-r.at)
+	}
+	return out
+}

@@ -1,0 +1,112 @@
+package fuel
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// rewriter holds what is appended to a module while its parts are written.
+type rewriter struct {
+	m *outline
+	o *Options
+
+	types   []funcType        // appended
+	typeAt  map[string]uint32 // of those
+	helpers []helper
+	helper  map[helperKey]uint32 // the index of each as a function
+
+	refuel              uint32 // function
+	fuelName, stackName string
+	getFuel, setFuel    []byte // instructions
+	getStack, setStack  []byte
+	refuelType          uint32
+	allLocals           uint64
+	survey              survey
+	emit                emitter
+}
+
+func newRewriter(m *outline, o *Options) *rewriter {
+	w := &rewriter{m: m, o: o, typeAt: map[string]uint32{}, helper: map[helperKey]uint32{}, refuel: m.importFuncs}
+	w.refuelType = w.funcType(nil, nil)
+	fuel, stack := m.globals, m.globals+1
+	w.getFuel = appendU32([]byte{opGlobalGet}, fuel)
+	w.setFuel = appendU32([]byte{opGlobalSet}, fuel)
+	w.getStack = appendU32([]byte{opGlobalGet}, stack)
+	w.setStack = appendU32([]byte{opGlobalSet}, stack)
+	w.fuelName = m.freeExport("weft_fuel")
+	w.stackName = m.freeExport("weft_stack")
+	w.survey = survey{m: m, o: o}
+	w.emit = emitter{w: w, m: m}
+	return w
+}
+
+// freeExport gives a name under which the module exports nothing: name itself,
+// or with a number after it.
+func (m *outline) freeExport(name string) string {
+	free := name
+	for i := 2; m.exports[free]; i++ {
+		free = fmt.Sprintf("%s_%d", name, i)
+	}
+	return free
+}
+
+// funcType gives the index of an appended type.
+func (w *rewriter) funcType(params, results []byte) uint32 {
+	key := fmt.Sprintf("%s>%s", params, results)
+	i, ok := w.typeAt[key]
+	if !ok {
+		i = uint32(len(w.m.types) + len(w.types))
+		w.types = append(w.types, funcType{params, results})
+		w.typeAt[key] = i
+	}
+	return i
+}
+
+// code writes the bodies of all functions, without a count before them.
+func (w *rewriter) code() ([]byte, error) {
+	var out []byte
+	for i, body := range w.m.bodies {
+		t := w.m.types[w.m.funcs[int(w.m.importFuncs)+i]]
+		if err := w.survey.function(body, t); err != nil {
+			return nil, err
+		}
+		w.allLocals += uint64(w.survey.locals)
+		if w.allLocals > uint64(w.o.Limits.AllLocals) {
+			return nil, &Error{Offset: body.at, Text: fmt.Sprintf("functions with more than %d locals in all", w.o.Limits.AllLocals)}
+		}
+		index := w.m.movedFunc(w.m.importFuncs + uint32(i))
+		b := w.emit.function(index, body, t, &w.survey)
+		if len(out)+len(b) > w.o.Limits.Output {
+			return nil, w.tooLarge(body.at)
+		}
+		out = appendU32(out, uint32(len(b)))
+		out = append(out, b...)
+	}
+	for _, h := range w.helpers {
+		b := w.helperBody(h)
+		out = appendU32(out, uint32(len(b)))
+		out = append(out, b...)
+	}
+	return out, nil
+}
+
+func (w *rewriter) tooLarge(at int) *Error {
+	return &Error{Offset: at, Text: fmt.Sprintf("with its bounds the module would be over %d bytes", w.o.Limits.Output)}
+}
+
+func appendU32(b []byte, v uint32) []byte { return binary.AppendUvarint(b, uint64(v)) }
+
+// appendSigned appends a signed LEB128.
+func appendSigned(b []byte, v int64) []byte {
+	for {
+		c := byte(v & 0x7f)
+		v >>= 7
+		if v == 0 && c&0x40 == 0 || v == -1 && c&0x40 != 0 {
+			return append(b, c)
+		}
+		b = append(b, c|0x80)
+	}
+}
+
+func appendI64(b []byte, v int64) []byte { return appendSigned(append(b, opI64Const), v) }
+func appendI32(b []byte, v int32) []byte { return appendSigned(append(b, opI32Const), int64(v)) }

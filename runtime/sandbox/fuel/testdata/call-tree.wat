@@ -1,0 +1,15 @@
+(module
+  ;; Sixteen calls of each function by the one before it: 16^12 calls, no loop.
+  (func $f0 (drop (i32.const 1)))
+  (func $f1 (call $f0) (call $f0) (call $f0) (call $f0) (call $f0) (call $f0) (call $f0) (call $f0) (call $f0) (call $f0) (call $f0) (call $f0) (call $f0) (call $f0) (call $f0) (call $f0))
+  (func $f2 (call $f1) (call $f1) (call $f1) (call $f1) (call $f1) (call $f1) (call $f1) (call $f1) (call $f1) (call $f1) (call $f1) (call $f1) (call $f1) (call $f1) (call $f1) (call $f1))
+  (func $f3 (call $f2) (call $f2) (call $f2) (call $f2) (call $f2) (call $f2) (call $f2) (call $f2) (call $f2) (call $f2) (call $f2) (call $f2) (call $f2) (call $f2) (call $f2) (call $f2))
+  (func $f4 (call $f3) (call $f3) (call $f3) (call $f3) (call $f3) (call $f3) (call $f3) (call $f3) (call $f3) (call $f3) (call $f3) (call $f3) (call $f3) (call $f3) (call $f3) (call $f3))
+  (func $f5 (call $f4) (call $f4) (call $f4) (call $f4) (call $f4) (call $f4) (call $f4) (call $f4) (call $f4) (call $f4) (call $f4) (call $f4) (call $f4) (call $f4) (call $f4) (call $f4))
+  (func $f6 (call $f5) (call $f5) (call $f5) (call $f5) (call $f5) (call $f5) (call $f5) (call $f5) (call $f5) (call $f5) (call $f5) (call $f5) (call $f5) (call $f5) (call $f5) (call $f5))
+  (func $f7 (call $f6) (call $f6) (call $f6) (call $f6) (call $f6) (call $f6) (call $f6) (call $f6) (call $f6) (call $f6) (call $f6) (call $f6) (call $f6) (call $f6) (call $f6) (call $f6))
+  (func $f8 (call $f7) (call $f7) (call $f7) (call $f7) (call $f7) (call $f7) (call $f7) (call $f7) (call $f7) (call $f7) (call $f7) (call $f7) (call $f7) (call $f7) (call $f7) (call $f7))
+  (func $f9 (call $f8) (call $f8) (call $f8) (call $f8) (call $f8) (call $f8) (call $f8) (call $f8) (call $f8) (call $f8) (call $f8) (call $f8) (call $f8) (call $f8) (call $f8) (call $f8))
+  (func $f10 (call $f9) (call $f9) (call $f9) (call $f9) (call $f9) (call $f9) (call $f9) (call $f9) (call $f9) (call $f9) (call $f9) (call $f9) (call $f9) (call $f9) (call $f9) (call $f9))
+  (func $f11 (call $f10) (call $f10) (call $f10) (call $f10) (call $f10) (call $f10) (call $f10) (call $f10) (call $f10) (call $f10) (call $f10) (call $f10) (call $f10) (call $f10) (call $f10) (call $f10))
+  (func (export "attack") (call $f11) (call $f11) (call $f11) (call $f11) (call $f11) (call $f11) (call $f11) (call $f11) (call $f11) (call $f11) (call $f11) (call $f11) (call $f11) (call $f11) (call $f11) (call $f11)))

@@ -1,0 +1,1 @@
+(module (func (export "attack") (loop $l (br $l))))

@@ -1,0 +1,20 @@
+(module
+  ;; Fills of a whole piece each, one after the other, with no loop: a function
+  ;; calls the next ten times.
+  (memory 16)
+  (func $f0 (memory.fill (i32.const 0) (i32.const 1) (i32.const 262144))
+    (memory.fill (i32.const 0) (i32.const 1) (i32.const 262144))
+    (memory.fill (i32.const 0) (i32.const 1) (i32.const 262144))
+    (memory.fill (i32.const 0) (i32.const 1) (i32.const 262144))
+    (memory.fill (i32.const 0) (i32.const 1) (i32.const 262144))
+    (memory.fill (i32.const 0) (i32.const 1) (i32.const 262144))
+    (memory.fill (i32.const 0) (i32.const 1) (i32.const 262144))
+    (memory.fill (i32.const 0) (i32.const 1) (i32.const 262144))
+    (memory.fill (i32.const 0) (i32.const 1) (i32.const 262144))
+    (memory.fill (i32.const 0) (i32.const 1) (i32.const 262144)))
+  (func $f1 (call $f0) (call $f0) (call $f0) (call $f0) (call $f0) (call $f0) (call $f0) (call $f0) (call $f0) (call $f0))
+  (func $f2 (call $f1) (call $f1) (call $f1) (call $f1) (call $f1) (call $f1) (call $f1) (call $f1) (call $f1) (call $f1))
+  (func $f3 (call $f2) (call $f2) (call $f2) (call $f2) (call $f2) (call $f2) (call $f2) (call $f2) (call $f2) (call $f2))
+  (func $f4 (call $f3) (call $f3) (call $f3) (call $f3) (call $f3) (call $f3) (call $f3) (call $f3) (call $f3) (call $f3))
+  (func $f5 (call $f4) (call $f4) (call $f4) (call $f4) (call $f4) (call $f4) (call $f4) (call $f4) (call $f4) (call $f4))
+  (func (export "attack") (call $f5)))

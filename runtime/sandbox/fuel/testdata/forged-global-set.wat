@@ -1,0 +1,3 @@
+;; Means by index what only the rewritten module has.
+(module (type (func)) (table 1 funcref) (global (mut i64) (i64.const 0))
+  (func (export "attack") (global.set 1 (i64.const 0x7fffffffffffffff))))
