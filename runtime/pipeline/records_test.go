@@ -124,6 +124,7 @@ func TestRecordsExpire(t *testing.T) {
 		}
 		w.pass(ms)
 		w.deliver("e2")
+		w.pass(0)
 		if l.index["e1"] != nil || l.bytes != recordOverhead+textReply(strings.Repeat("x", 1000)).Size() {
 			t.Errorf("%d records, %d bytes", len(l.index), l.bytes)
 		}
@@ -152,6 +153,7 @@ func TestManyDueAtOnce(t *testing.T) {
 		for i := range n {
 			w.deliver(fmt.Sprint("f", i))
 		}
+		w.pass(0)
 		if l := &w.engine.ledger; len(l.index) != n || l.settled.n != n || len(l.due) != n || l.bytes != n*recordOverhead {
 			t.Errorf("%d records, %d settled, %d due, %d bytes", len(l.index), l.settled.n, len(l.due), l.bytes)
 		}
@@ -180,6 +182,7 @@ func TestRecordsAreBounded(t *testing.T) {
 		for i := range n {
 			w.deliver(fmt.Sprint("e", i))
 		}
+		w.pass(0) // the last one settles after its answer
 		l := &w.engine.ledger
 		if l.bytes > maxRecordBytes || len(l.index) > n || l.index["open"] == nil {
 			t.Errorf("%d bytes, %d records", l.bytes, len(l.index))
