@@ -33,6 +33,10 @@ func TestBulk(t *testing.T) {
 	sides := [2]api.Module{start(t, wasm, nil), start(t, rewrite(t, wasm, Options{}), h)}
 	const end = bulkPages << 16
 	data := uint64(600 << 10 / 19 * 19)
+	pattern := make([]byte, end)
+	for j := range pattern {
+		pattern[j] = byte(j>>8*7 + j*13)
+	}
 	check := func(name string, args ...uint64) {
 		t.Helper()
 		fuel := sides[1].ExportedGlobal("weft_fuel").(api.MutableGlobal)
@@ -41,9 +45,7 @@ func TestBulk(t *testing.T) {
 		var errs [2]error
 		for i, m := range sides {
 			memory[i], _ = m.Memory().Read(0, end)
-			for j := range memory[i] {
-				memory[i][j] = byte(j>>8*7 + j*13)
-			}
+			copy(memory[i], pattern)
 			_, errs[i] = m.ExportedFunction(name).Call(context.Background(), args...)
 		}
 		if firstLine(errs[0]) != firstLine(errs[1]) {
