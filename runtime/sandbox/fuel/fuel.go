@@ -24,6 +24,9 @@ type Options struct {
 	MaxPages uint32
 	// Stack is the budget of the call stack, in bytes. 0 means 16 MiB.
 	Stack int64
+	// Globals lets the host reset an instance: the module exports every mutable
+	// global of its own of type i32, i64, f32 or f64.
+	Globals bool
 	// Limits bound the work that a hostile module makes, here and in what
 	// compiles it.
 	Limits Limits
@@ -60,6 +63,15 @@ type Module struct {
 	// where it is below zero as the host is called, the host has to end the
 	// call: calls went too deep.
 	Fuel, Stack string
+	// Globals are, with Options.Globals, the names under which the module
+	// exports these globals, one name each, in the order of the globals. The
+	// names are the module's own where it exports a global by itself.
+	Globals []string
+	// CantReset says what an instance can't be reset from to how it started,
+	// although memory and Globals are set: at most ten texts, one a kind, each
+	// under 100 bytes, with the first function or global, by its index in the
+	// original. Empty where all can be.
+	CantReset []string
 	// Refuel is the index of the host function among the module's functions:
 	// those of the original from there on moved by one.
 	Refuel uint32
@@ -111,7 +123,10 @@ func Rewrite(wasm []byte, o Options) (*Module, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Module{Wasm: out, Fuel: w.fuelName, Stack: w.stackName, Refuel: m.importFuncs}, nil
+	return &Module{
+		Wasm: out, Fuel: w.fuelName, Stack: w.stackName, Refuel: m.importFuncs,
+		Globals: w.globalNames, CantReset: m.resets.cant(),
+	}, nil
 }
 
 func (o Options) withDefaults() Options {

@@ -1,8 +1,9 @@
 package fuel
 
-// function writes the body of a function, whose index is the rewritten
-// module's. The result is good until the next call.
-func (e *emitter) function(index uint32, body span, t funcType, s *survey) []byte {
+// function writes the body of a function of the original. The result is good
+// until the next call.
+func (e *emitter) function(original uint32, body span, s *survey) []byte {
+	t, index := e.m.types[e.m.funcs[original]], e.m.movedFunc(original)
 	e.out, e.frames = e.out[:0], e.frames[:0]
 	e.declareLocals(s)
 	e.depth = 1

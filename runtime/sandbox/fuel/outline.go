@@ -17,6 +17,7 @@ type outline struct {
 	data                       []uint32 // the bytes of each segment
 	exports                    map[string]bool
 	bodies                     []span
+	resets                     resets
 }
 
 // section is one of a module's sections: where it, and its content, stand.
@@ -72,7 +73,7 @@ func sectionOrder(id byte) int {
 // readOutline walks a module's sections. Of code it takes only where each body
 // stands.
 func readOutline(wasm []byte, o *Options) (*outline, error) {
-	m := &outline{b: wasm, exports: map[string]bool{}}
+	m := &outline{b: wasm, exports: map[string]bool{}, resets: newResets()}
 	r := &reader{b: wasm, end: len(wasm)}
 	if string(r.bytes(8)) != "\x00asm\x01\x00\x00\x00" {
 		return nil, &Error{Text: "not a WebAssembly core module of version 1"}
@@ -138,9 +139,7 @@ func (m *outline) readSection(id byte, r *reader, o *Options) {
 		m.walkGlobals(r, l)
 	case sectionExport:
 		for range r.count("exports", l.Exports) {
-			m.exports[string(r.name())] = true
-			r.byte()
-			r.u32()
+			m.readExport(r)
 		}
 	case sectionStart:
 		r.u32()
@@ -166,6 +165,15 @@ func (m *outline) readSection(id byte, r *reader, o *Options) {
 	}
 	if r.more() {
 		r.fail(r.at, "section %d has %d bytes too many", id, r.end-r.at)
+	}
+}
+
+func (m *outline) readExport(r *reader) {
+	name := string(r.name())
+	m.exports[name] = true
+	kind, i := r.byte(), r.u32()
+	if kind == kindGlobal && m.resets.exported[i] == "" {
+		m.resets.exported[i] = name
 	}
 }
 
@@ -206,7 +214,9 @@ func (m *outline) readImports(r *reader, o *Options) {
 			r.limits()
 			m.memories++
 		case kindGlobal:
-			r.globalType()
+			if _, mutable := r.globalType(); mutable {
+				m.resets.imported = first(m.resets.imported, m.importGlobals)
+			}
 			m.importGlobals++
 		default:
 			r.fail(r.at-1, "an import of the unknown kind %d", kind)
@@ -234,18 +244,21 @@ func (r *reader) limits() (l limits) {
 	return l
 }
 
-func (r *reader) globalType() {
-	r.valueType()
-	if c := r.byte(); c > 1 {
+func (r *reader) globalType() (t byte, mutable bool) {
+	t = r.valueType()
+	c := r.byte()
+	if c > 1 {
 		r.fail(r.at-1, "a global of mutability 0x%02x", c)
 	}
+	return t, c == 1
 }
 
 func (m *outline) walkGlobals(r *reader, l *Limits) {
 	n := r.count("globals", l.Globals)
 	m.globals += n
-	for range n {
-		r.globalType()
+	for i := range n {
+		t, mutable := r.globalType()
+		m.resets.global(m.importGlobals+i, t, mutable)
 		m.constant(r, nil)
 	}
 }

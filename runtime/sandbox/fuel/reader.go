@@ -139,9 +139,10 @@ func (r *reader) referenceType() byte {
 }
 
 const (
-	typeI32 = 0x7f
-	typeI64 = 0x7e
+	typeI32  = 0x7f
+	typeI64  = 0x7e
+	typeV128 = 0x7b
 )
 
-func isValueType(t byte) bool     { return t >= 0x7b && t <= 0x7f || isReferenceType(t) }
+func isValueType(t byte) bool     { return t >= typeV128 && t <= 0x7f || isReferenceType(t) }
 func isReferenceType(t byte) bool { return t == 0x70 || t == 0x6f }

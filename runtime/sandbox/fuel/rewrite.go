@@ -20,6 +20,8 @@ type rewriter struct {
 	getFuel, setFuel    []byte // instructions
 	getStack, setStack  []byte
 	refuelType          uint32
+	globalNames         []string // of Module.Globals
+	addedGlobals        []export // those that the original doesn't export
 	allLocals           uint64
 	survey              survey
 	emit                emitter
@@ -35,6 +37,9 @@ func newRewriter(m *outline, o *Options) *rewriter {
 	w.setStack = appendU32([]byte{opGlobalSet}, stack)
 	w.fuelName = m.freeExport("weft_fuel")
 	w.stackName = m.freeExport("weft_stack")
+	if o.Globals {
+		w.addGlobals()
+	}
 	w.survey = survey{m: m, o: o}
 	w.emit = emitter{w: w, m: m}
 	return w
@@ -66,16 +71,15 @@ func (w *rewriter) funcType(params, results []byte) uint32 {
 func (w *rewriter) code() ([]byte, error) {
 	var out []byte
 	for i, body := range w.m.bodies {
-		t := w.m.types[w.m.funcs[int(w.m.importFuncs)+i]]
-		if err := w.survey.function(body, t); err != nil {
+		original := w.m.importFuncs + uint32(i)
+		if err := w.survey.function(original, body); err != nil {
 			return nil, err
 		}
 		w.allLocals += uint64(w.survey.locals)
 		if w.allLocals > uint64(w.o.Limits.AllLocals) {
 			return nil, &Error{Offset: body.at, Text: fmt.Sprintf("functions with more than %d locals in all", w.o.Limits.AllLocals)}
 		}
-		index := w.m.movedFunc(w.m.importFuncs + uint32(i))
-		b := w.emit.function(index, body, t, &w.survey)
+		b := w.emit.function(original, body, &w.survey)
 		if len(out)+len(b) > w.o.Limits.Output {
 			return nil, w.tooLarge(body.at)
 		}

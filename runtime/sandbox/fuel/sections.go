@@ -79,7 +79,10 @@ func (w *rewriter) more(id byte) (uint32, []byte) {
 	case sectionExport:
 		b = appendU32(append(appendName(b, w.fuelName), kindGlobal), w.m.globals)
 		b = appendU32(append(appendName(b, w.stackName), kindGlobal), w.m.globals+1)
-		return 2, b
+		for _, g := range w.addedGlobals {
+			b = appendU32(append(appendName(b, g.name), kindGlobal), g.index)
+		}
+		return 2 + uint32(len(w.addedGlobals)), b
 	}
 	return 0, nil
 }

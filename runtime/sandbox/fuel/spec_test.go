@@ -125,7 +125,7 @@ type specRun struct {
 
 func newSpecRun(t *testing.T, dir string) *specRun {
 	s := &specRun{t: t, dir: dir, host: host{slice: 50, left: 1 << 40}, named: map[string][2]api.Module{}}
-	base := readFile(t, filepath.Join(dir, "../../testdata/spectest.wasm"))
+	base := spectest(t)
 	for i := range s.r {
 		s.r[i] = newRuntime(t)
 		if _, err := s.r[i].Instantiate(context.Background(), base); err != nil {
@@ -134,6 +134,12 @@ func newSpecRun(t *testing.T, dir string) *specRun {
 	}
 	s.host.provide(t, s.r[1])
 	return s
+}
+
+// spectest is the module that the specification's tests import from.
+func spectest(t *testing.T) []byte {
+	t.Helper()
+	return readFile(t, filepath.Join(wazeroDir(t), "internal/integration_test/spectest/testdata/spectest.wasm"))
 }
 
 func (s *specRun) file(name string) {

@@ -39,7 +39,8 @@ type survey struct {
 	locals       uint32 // parameters included
 	groups       span   // the declarations of locals
 	groupCount   uint32
-	code         int // where instructions begin
+	code         int    // where instructions begin
+	index        uint32 // of the function, the original's
 	instructions int64
 	calls, loops bool // it calls functions; it has a loop
 	bulk, copies bool // it works in bulk; by memory.fill or memory.copy
@@ -55,8 +56,10 @@ type frame struct {
 	site     int  // of opLoop: the index of its header's
 }
 
-// function surveys one body.
-func (s *survey) function(body span, t funcType) error {
+// function surveys the body of a function of the original.
+func (s *survey) function(index uint32, body span) error {
+	t := s.m.types[s.m.funcs[index]]
+	s.index = index
 	s.r = reader{b: s.m.b, at: body.at, end: body.end}
 	s.readLocals(t)
 	s.code = s.r.at
@@ -199,8 +202,13 @@ func (s *survey) step(in *instr) {
 	case opMemoryCopy, opMemoryFill:
 		s.bulk, s.copies = true, true
 		s.unchecked += shortCopy >> bytesShift
-	case opMemoryGrow, opMemoryInit, opTableInit, opTableCopy, opTableFill:
+	case opMemoryGrow, opMemoryInit:
 		s.bulk = true
+	case opTableInit, opTableCopy, opTableFill:
+		s.bulk = true
+		s.m.resets.instruction(in.code, s.index)
+	case opTableSet, opTableGrow, opElemDrop, opDataDrop:
+		s.m.resets.instruction(in.code, s.index)
 	}
 	if s.live && s.unchecked > maxUnchecked && len(s.frames) > 0 {
 		s.newSite()
