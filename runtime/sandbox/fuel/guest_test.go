@@ -47,9 +47,13 @@ type guest struct {
 // startGuest starts a plugin; rewritten, where h isn't nil.
 func startGuest(t testing.TB, wasm []byte, h *host) *guest {
 	t.Helper()
+	return startGuestIn(t, newRuntime(t), wasm, h)
+}
+
+func startGuestIn(t testing.TB, r wazero.Runtime, wasm []byte, h *host) *guest {
+	t.Helper()
 	ctx := context.Background()
 	g := &guest{host: h}
-	r := newRuntime(t)
 	if _, err := wasi_snapshot_preview1.Instantiate(ctx, r); err != nil {
 		t.Fatal(err)
 	}
@@ -103,12 +107,18 @@ func (g *guest) hostCall(name string) api.GoModuleFunc {
 }
 
 func (g *guest) handle(t testing.TB, event []byte) (uint64, error) {
+	t.Helper()
+	return g.handleIn(t, context.Background(), event)
+}
+
+func (g *guest) handleIn(t testing.TB, ctx context.Context, event []byte) (uint64, error) {
+	t.Helper()
 	g.calls = g.calls[:0]
 	if !g.m.Memory().Write(g.buffer, event) {
 		t.Fatal("the event has no room")
 	}
 	stack := [2]uint64{uint64(g.buffer), uint64(len(event))}
-	err := g.m.ExportedFunction("weft_handle").CallWithStack(context.Background(), stack[:])
+	err := g.m.ExportedFunction("weft_handle").CallWithStack(ctx, stack[:])
 	return stack[0], err
 }
 
@@ -168,25 +178,59 @@ func TestGuestFuel(t *testing.T) {
 	}
 }
 
-// BenchmarkGuest is an event through a guest in Go: the ratio of the shortest
-// of many batches, taken in turns.
-func BenchmarkGuest(b *testing.B) {
-	wasm := goModule(b)
-	sides := [2]*guest{startGuest(b, wasm, nil), startGuest(b, wasm, &host{slice: 100_000, left: math.MaxInt64})}
-	best := [2]time.Duration{math.MaxInt64, math.MaxInt64}
+// guestSides are instances of the guest in Go: as it came, rewritten, and as it
+// came under wazero's own deadline.
+type guestSides [3]*guest
+
+func startGuestSides(t testing.TB) *guestSides {
+	t.Helper()
+	wasm := goModule(t)
+	bounded := newRuntimeOf(t, runtimeConfig().WithCloseOnContextDone(true))
+	return &guestSides{startGuest(t, wasm, nil), startGuest(t, wasm, &host{slice: 100_000, left: math.MaxInt64}), startGuestIn(t, bounded, wasm, nil)}
+}
+
+// measure gives what an event takes on each side: the shortest of many batches,
+// taken in turns for as long as more says.
+func (s *guestSides) measure(t testing.TB, more func() bool) (best [3]time.Duration) {
+	t.Helper()
+	const batch = 50
+	best = [3]time.Duration{math.MaxInt64, math.MaxInt64, math.MaxInt64}
 	event := guestEvent("there")
-	for b.Loop() {
-		for i, g := range sides {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+	defer cancel()
+	for more() {
+		for i, g := range s {
 			start := time.Now()
-			for range 50 {
-				if _, err := g.handle(b, event); err != nil {
-					b.Fatal(err)
+			for range batch {
+				if _, err := g.handleIn(t, ctx, event); err != nil {
+					t.Fatal(err)
 				}
 			}
-			best[i] = min(best[i], time.Since(start))
+			best[i] = min(best[i], time.Since(start)/batch)
 		}
 	}
-	b.ReportMetric(float64(best[0].Nanoseconds())/50, "ns-original")
-	b.ReportMetric(float64(best[1].Nanoseconds())/50, "ns-rewritten")
+	return best
+}
+
+// BenchmarkGuest is an event through a guest in Go.
+func BenchmarkGuest(b *testing.B) {
+	best := startGuestSides(b).measure(b, b.Loop)
+	b.ReportMetric(float64(best[0].Nanoseconds()), "ns-original")
 	b.ReportMetric(float64(best[1])/float64(best[0]), "times")
+	b.ReportMetric(float64(best[2])/float64(best[0]), "times-wazero-deadline")
+}
+
+// TestGuestBar holds what fuel costs an event through a guest in Go: at most
+// 1.20 times. It is part of `make bars`.
+func TestGuestBar(t *testing.T) {
+	if os.Getenv("WEFT_BARS") == "" {
+		t.Skip("set WEFT_BARS to measure, without -race")
+	}
+	turns := 0
+	best := startGuestSides(t).measure(t, func() bool { turns++; return turns <= 2000 })
+	times := float64(best[1]) / float64(best[0])
+	t.Logf("%s, rewritten %.2f times, under wazero's deadline %.2f", best[0], times, float64(best[2])/float64(best[0]))
+	if times > 1.2 {
+		t.Errorf("an event takes %.2f times as long, want 1.20 at most", times)
+	}
 }

@@ -53,9 +53,18 @@ func (h *host) provide(t testing.TB, r wazero.Runtime) {
 	}
 }
 
+func runtimeConfig() wazero.RuntimeConfig {
+	return wazero.NewRuntimeConfig().WithCoreFeatures(api.CoreFeaturesV2)
+}
+
 func newRuntime(t testing.TB) wazero.Runtime {
 	t.Helper()
-	r := wazero.NewRuntimeWithConfig(context.Background(), wazero.NewRuntimeConfig().WithCoreFeatures(api.CoreFeaturesV2))
+	return newRuntimeOf(t, runtimeConfig())
+}
+
+func newRuntimeOf(t testing.TB, config wazero.RuntimeConfig) wazero.Runtime {
+	t.Helper()
+	r := wazero.NewRuntimeWithConfig(context.Background(), config)
 	t.Cleanup(func() {
 		if err := r.Close(context.Background()); err != nil {
 			t.Error(err)
