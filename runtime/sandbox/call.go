@@ -23,6 +23,9 @@ type Result struct {
 	Reply       *hostapi.Reply  // what the call set; nil where it set none or took it back
 	ReplySet    bool            // the call set a reply or took it back: Reply counts
 	Annotations []hostapi.Field // in the order they were made
+	// Fuel is what weft_handle used, in units of an instruction: the same for
+	// the same history of an instance.
+	Fuel int64
 }
 
 // appMiniProgram is Event.AppType of a mini program.
@@ -49,6 +52,7 @@ type callState struct {
 	earlier  int // annotations of earlier stages
 	passive  bool
 	stateOps int
+	answered int64  // bytes of responses so far
 	response []byte // the last response that did not fit
 	kept     bool   // response is one
 
@@ -56,6 +60,7 @@ type callState struct {
 	reason string // given with fail
 	failed bool   // fail was called
 	lines  int    // log lines so far
+	logged int64  // bytes of them
 }
 
 // failText is the reason that the guest gave, or words for none.

@@ -36,13 +36,15 @@ const (
 	reasonError   reason = iota // the plugin said so, or broke the contract without a trap
 	reasonTrap                  // a trap, proc_exit, or a panic in a host call
 	reasonTimeout               // the plugin's time or the event's ran out in the call
+	reasonFuel                  // the call's fuel was used up
 	reasonMemory                // it failed after it was refused memory over its limit
 	reasonBusy                  // no instance was free before the event's time ended
+	reasonFused                 // the plugin, or the event's user in it, failed too often lately: it was not called
 	reasonCount
 )
 
 func (r reason) String() string {
-	return [reasonCount]string{"error", "trap", "timeout", "memory", "busy"}[r]
+	return [reasonCount]string{"error", "trap", "timeout", "fuel", "memory", "busy", "fused"}[r]
 }
 
 // CallError is why a call of a plugin came to nothing. Its text may hold what
@@ -54,6 +56,9 @@ type CallError struct {
 	trace  string // the guest's stack, for the log; may be empty
 	err    error  // a sentinel, or nil
 	broken bool   // the instance can't be used again
+	// cutShort: the event's time ran out, or it was given up, before the
+	// plugin's own timeout: not the plugin's doing.
+	cutShort bool
 }
 
 // Error names the plugin, the reason and what happened.
@@ -64,7 +69,8 @@ func (e *CallError) Error() string {
 // Text says what happened, for those who have named the plugin already.
 func (e *CallError) Text() string { return e.text }
 
-// Reason is the metric's label: error, trap, timeout, memory or busy.
+// Reason is the metric's label: error, trap, timeout, fuel,
+// memory, busy or fused.
 func (e *CallError) Reason() string { return e.reason.String() }
 
 // Unwrap gives ErrClosed or ErrNoConfig where that is the cause, else nil.
@@ -90,9 +96,3 @@ type guestExit struct{ code uint32 }
 func (e *guestExit) Error() string {
 	return fmt.Sprintf("it ended itself with proc_exit(%d)", e.code)
 }
-
-// timeIsUp ends guest code from inside a host call that waited; which time ran
-// out stands in the instance's timeLimit.
-type timeIsUp struct{}
-
-func (timeIsUp) Error() string { return "the time ran out in a host call" }

@@ -60,7 +60,7 @@ func hidden(r rune) bool {
 	return r == 0x2028 || r == 0x2029 || unicode.Is(unicode.Bidi_Control, r)
 }
 
-// logLine writes one line of the guest, and past maxCallLines a last one that
+// logLine writes one line of the guest, and past its limits a last one that
 // says so.
 func (in *instance) logLine(level slog.Level, line []byte) {
 	c := &in.call
@@ -68,9 +68,11 @@ func (in *instance) logLine(level slog.Level, line []byte) {
 		return
 	}
 	c.lines++
-	log := in.plugin.log
-	if c.lines > maxCallLines {
-		log.LogAttrs(context.Background(), slog.LevelWarn, "plugin log cut", c.attrs(fmt.Sprintf("more than %d lines in one call: the rest is dropped", maxCallLines))...)
+	c.logged += int64(min(len(line), hostapi.MaxText))
+	log, most := in.plugin.log, in.plugin.limits.Log
+	if c.lines > maxCallLines || c.logged > most {
+		c.lines = maxCallLines + 1
+		log.LogAttrs(context.Background(), slog.LevelWarn, "plugin log cut", c.attrs(fmt.Sprintf("more than %d lines, or than %s, in one call: the rest is dropped", maxCallLines, sizeText(most)))...)
 		return
 	}
 	if !log.Enabled(context.Background(), level) {

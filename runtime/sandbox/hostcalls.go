@@ -164,6 +164,7 @@ func (in *instance) deny(stack []uint64) {
 // respond puts a response where it fits, keeps it for `response` where it
 // doesn't, and gives status << 32 | length.
 func (in *instance) respond(stack []uint64, room []byte, s hostapi.Status, response []byte) {
+	in.call.answered += int64(len(response))
 	if len(response) > len(room) {
 		in.call.response, in.call.kept = response, true
 	} else {

@@ -44,7 +44,7 @@ func callerOf(t testing.TB, p *Plugin, ev *hostapi.Event) *caller {
 	if err != nil {
 		t.Fatal(err)
 	}
-	in.limit.arm(context.Background(), callerTime)
+	in.bound.begin(context.Background(), callerTime, defaultFuel)
 	in.call = callState{phase: phaseHandle, config: []byte(`{"a":1}`), event: ev, passive: true}
 	c := &caller{t: t, in: in, host: map[string]guestCall{}}
 	for _, m := range []hostModule{weftModule(), wasiModule()} {
@@ -53,7 +53,7 @@ func callerOf(t testing.TB, p *Plugin, ev *hostapi.Event) *caller {
 		}
 	}
 	t.Cleanup(func() {
-		in.limit.disarm()
+		in.bound.finish()
 		p.giveBack(context.Background(), in, nil)
 	})
 	return c
@@ -65,7 +65,7 @@ func (c *caller) call(name string, params ...uint64) (result uint64, trap error)
 		if v := recover(); v != nil {
 			err, ok := v.(error)
 			var pointer *badPointer
-			if !ok || !errors.As(err, &pointer) && !errors.As(err, new(*guestExit)) && !errors.Is(err, timeIsUp{}) {
+			if !ok || !errors.As(err, &pointer) && !errors.As(err, new(*guestExit)) && !errors.As(err, new(stopped)) {
 				panic(v)
 			}
 			trap = err

@@ -16,9 +16,12 @@ import (
 	"github.com/weft-dev/weft/hostapi"
 )
 
-// startTime is what each of _initialize, weft_start, weft_buffer and weft_check
-// may take.
-const startTime = 2 * time.Second
+// startTime and startFuel are what each of _initialize, weft_start, weft_buffer
+// and weft_check may take.
+const (
+	startTime = 2 * time.Second
+	startFuel = 1_000_000_000
+)
 
 // instance is one live copy of a plugin. One call at a time uses it: the one
 // that holds its place in the pool.
@@ -26,7 +29,7 @@ type instance struct {
 	plugin *Plugin
 	module api.Module
 	memory api.Memory
-	limit  *timeLimit
+	bound  bound
 	linear *linearMemory
 
 	buffer, handle, check api.Function // check: nil where there is none
@@ -35,7 +38,6 @@ type instance struct {
 	event               hostapi.Event
 	call                callState
 	stack               [2]uint64 // parameters and result of a call into the guest
-	spent               bool      // its time limit ended as a call came back
 	stdout, stderr      lineWriter
 }
 
@@ -48,15 +50,18 @@ func (p *Plugin) newInstance(ctx context.Context) (*instance, error) {
 		stdout: lineWriter{level: slog.LevelInfo},
 		stderr: lineWriter{level: slog.LevelWarn},
 	}
-	in.limit = newTimeLimit(in)
 	// Without a name instances don't meet in wazero's table of names; without
-	// start functions no guest code runs before it is under the time limit.
+	// start functions no guest code runs before it is bounded.
 	cfg := wazero.NewModuleConfig().WithName("").WithStartFunctions()
 	module, err := p.runtime.InstantiateModule(experimental.WithMemoryAllocator(ctx, in.linear), p.compiled, cfg)
 	if err != nil {
 		return nil, p.callError(reasonTrap, "instantiate: "+cleanText([]byte(err.Error())))
 	}
 	in.module, in.memory = module, module.Memory()
+	in.bound = bound{in: in, turn: make(chan struct{}, 1)}
+	// The rewriter exports both, and wazero has validated their types.
+	in.bound.fuel = module.ExportedGlobal(p.module.Fuel).(api.MutableGlobal)
+	in.bound.stack = module.ExportedGlobal(p.module.Stack).(api.MutableGlobal)
 	in.buffer = module.ExportedFunction(hostapi.ExportBuffer)
 	in.handle = module.ExportedFunction(hostapi.ExportHandle)
 	in.check = module.ExportedFunction(hostapi.ExportCheck)
@@ -69,12 +74,12 @@ func (p *Plugin) newInstance(ctx context.Context) (*instance, error) {
 // start runs the guest's start and asks it for its buffer.
 func (in *instance) start(ctx context.Context) error {
 	if f := in.module.ExportedFunction(hostapi.ExportInitialize); f != nil {
-		if _, err := in.invoke(ctx, hostapi.ExportInitialize, f, callState{phase: phaseStart}, startTime); err != nil {
+		if _, err := in.invoke(ctx, hostapi.ExportInitialize, f, callState{phase: phaseStart}, startTime, startFuel); err != nil {
 			return err
 		}
 	}
 	if f := in.module.ExportedFunction(hostapi.ExportStart); f != nil {
-		status, err := in.invoke(ctx, hostapi.ExportStart, f, callState{phase: phaseStart}, startTime)
+		status, err := in.invoke(ctx, hostapi.ExportStart, f, callState{phase: phaseStart}, startTime, startFuel)
 		if err != nil {
 			return err
 		}
@@ -92,7 +97,7 @@ func (in *instance) start(ctx context.Context) error {
 // none, and the instance is of no more use.
 func (in *instance) askBuffer(ctx context.Context, n uint32, state callState) *CallError {
 	in.stack[0] = uint64(n)
-	at, err := in.invoke(ctx, hostapi.ExportBuffer, in.buffer, state, startTime)
+	at, err := in.invoke(ctx, hostapi.ExportBuffer, in.buffer, state, startTime, startFuel)
 	if err != nil {
 		return err
 	}
@@ -118,7 +123,7 @@ func (in *instance) askBuffer(ctx context.Context, n uint32, state callState) *C
 
 // checkConfig runs weft_check with a config, nil where the guest accepts it.
 func (in *instance) checkConfig(ctx context.Context, json []byte) *CallError {
-	status, err := in.invoke(ctx, hostapi.ExportCheck, in.check, callState{phase: phaseCheck, config: json}, startTime)
+	status, err := in.invoke(ctx, hostapi.ExportCheck, in.check, callState{phase: phaseCheck, config: json}, startTime, startFuel)
 	if err != nil {
 		return err
 	}
@@ -137,7 +142,7 @@ func (in *instance) handleEvent(ctx context.Context, call *Call, cfg *Config) (R
 	if err := in.putEvent(ctx, call, cfg.ID, state); err != nil {
 		return Result{}, err
 	}
-	got, err := in.invoke(ctx, hostapi.ExportHandle, in.handle, state, in.plugin.limits.Timeout)
+	got, err := in.invoke(ctx, hostapi.ExportHandle, in.handle, state, in.plugin.limits.Timeout, in.plugin.limits.Fuel)
 	if err != nil {
 		return Result{}, err
 	}
@@ -196,14 +201,14 @@ func (in *instance) putEvent(ctx context.Context, call *Call, configID uint64, s
 }
 
 // invoke calls an export of the guest, its parameters on in.stack, for at most
-// d and no longer than ctx. It gives the result as the guest's i32, 0 where it
-// has none. in.call is what the call left behind.
-func (in *instance) invoke(ctx context.Context, name string, f api.Function, state callState, d time.Duration) (uint32, *CallError) {
+// d and fuel units of fuel, and no longer than ctx. It gives the result as the
+// guest's i32, 0 where it has none. in.call is what the call left behind.
+func (in *instance) invoke(ctx context.Context, name string, f api.Function, state callState, d time.Duration, fuel int64) (uint32, *CallError) {
 	in.call = state
 	in.linear.refused = false
-	in.limit.arm(ctx, d)
-	err := f.CallWithStack(in.limit, in.stack[:])
-	alive := in.limit.disarm()
+	in.bound.begin(ctx, d, fuel)
+	err := f.CallWithStack(&in.bound, in.stack[:])
+	in.call.result.Fuel = in.bound.finish()
 	in.stdout.flush(in)
 	in.stderr.flush(in)
 	if err != nil {
@@ -212,9 +217,6 @@ func (in *instance) invoke(ctx context.Context, name string, f api.Function, sta
 			e.text = name + ": " + e.text
 		}
 		return 0, e
-	}
-	if !alive {
-		in.spent = true
 	}
 	return uint32(in.stack[0]), nil
 }
@@ -234,9 +236,9 @@ func (in *instance) explainEnd(err error, d time.Duration) *CallError {
 	p := in.plugin
 	var exit *guestExit
 	var pointer *badPointer
-	switch stopped := in.limit.Err(); {
-	case stopped != nil:
-		return in.explainStop(stopped, d)
+	switch {
+	case in.bound.ended != nil:
+		return in.explainStop(in.bound.ended, d)
 	case in.linear.refused:
 		return p.callError(reasonMemory, "it was refused memory over its limit of "+sizeText(p.limits.Memory)+" and gave up: "+firstLine(err))
 	case errors.As(err, &exit):
@@ -255,20 +257,30 @@ func (in *instance) explainEnd(err error, d time.Duration) *CallError {
 	}
 }
 
-func (in *instance) explainStop(stopped error, d time.Duration) *CallError {
+// explainStop makes a CallError of why the bound ended a call of at most d.
+func (in *instance) explainStop(why error, d time.Duration) *CallError {
 	p := in.plugin
 	switch {
-	case errors.Is(stopped, context.DeadlineExceeded) && in.limit.own:
+	case errors.Is(why, errFuel):
+		return p.callError(reasonFuel, fmt.Sprintf("no answer within %d units of fuel", in.bound.budget))
+	case errors.Is(why, errCallStack):
+		return p.callError(reasonTrap, why.Error())
+	case errors.Is(why, errHostCalls):
+		return p.callError(reasonTrap, fmt.Sprintf("more than %d host calls in one call", p.limits.HostCalls))
+	case errors.Is(why, context.DeadlineExceeded) && in.bound.own:
 		return p.callError(reasonTimeout, fmt.Sprintf("no answer within %s", d))
-	case errors.Is(stopped, context.DeadlineExceeded):
-		return p.callError(reasonTimeout, "the event's time ran out before it answered")
-	case p.closing.Load():
-		e := p.callError(reasonTimeout, "stopped, because the plugin is being closed")
-		e.err = ErrClosed
-		return e
-	default:
-		return p.callError(reasonTimeout, "the event was given up before it answered")
 	}
+	// The rest is not the plugin's doing.
+	text := "the event was given up before it answered"
+	if errors.Is(why, context.DeadlineExceeded) {
+		text = "the event's time ran out before it answered"
+	}
+	e := p.callError(reasonTimeout, text)
+	if errors.Is(why, errKilled) {
+		e.text, e.err = "stopped, because the plugin is being closed", ErrClosed
+	}
+	e.cutShort = true
+	return e
 }
 
 // close frees the instance. No call may be in it.

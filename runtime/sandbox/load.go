@@ -1,12 +1,14 @@
 package sandbox
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"strings"
 	"time"
 
@@ -14,6 +16,7 @@ import (
 
 	"github.com/weft-dev/weft/hostapi"
 	"github.com/weft-dev/weft/runtime/manifest"
+	"github.com/weft-dev/weft/runtime/sandbox/fuel"
 )
 
 // Spec is a plugin as pipeline.yaml has it.
@@ -32,18 +35,28 @@ type Grants struct {
 	State bool
 }
 
-// Limits bound a plugin. For memory and time the operator's word counts, else
-// the manifest's where it is not above the default.
+// Limits bound a plugin. In a Spec, 0 is what the operator says nothing of: for
+// memory, time and fuel the manifest's word counts then, where it is not above
+// the default.
 type Limits struct {
 	Memory    int64         // bytes of one instance's linear memory; default 16 MiB
 	Timeout   time.Duration // of one weft_handle; default 1 s
-	Instances int           // at once; default 2 for each processor
+	Fuel      int64         // of one weft_handle, in units of an instruction; default 1,000 million
+	Instances int           // at once, with IsolationApp in each app; default 2 for each processor
+	State     int64         // bytes of keys and values that it keeps in an app; default hostapi.DefaultStateQuota
+	HostCalls int           // that one call into a guest makes; default 100,000
+	Response  int64         // bytes that the request-form calls of one event give; default 16 MiB
+	Log       int64         // bytes that one call into a guest logs; default 64 KiB
 }
 
 // Defaults of Limits.
 const (
-	defaultMemory  = 16 << 20
-	defaultTimeout = time.Second
+	defaultMemory    = 16 << 20
+	defaultTimeout   = time.Second
+	defaultFuel      = 1_000_000_000
+	defaultHostCalls = 100_000
+	defaultResponse  = 16 << 20
+	defaultLog       = 64 << 10
 	// maxMemory is what a 32-bit memory can have, less a page, so that every
 	// size fits in 32 bits.
 	maxMemory = 4<<30 - pageSize
@@ -72,6 +85,7 @@ func (s *Sandbox) load(ctx context.Context, spec Spec) (*Plugin, []string) {
 	if len(problems) > 0 {
 		return nil, problems
 	}
+	opt := fuel.Options{Module: moduleFuel, Name: nameRefuel}
 	digest := sha256.Sum256(spec.Wasm)
 	p := &Plugin{
 		sandbox:  s,
@@ -87,9 +101,13 @@ func (s *Sandbox) load(ctx context.Context, spec Spec) (*Plugin, []string) {
 		p.grants.State = spec.Grants.State
 	}
 	p.pool = &pool{max: p.limits.Instances, start: p.newInstance, live: map[*instance]struct{}{}}
-	if err := s.compile(ctx, p, spec.Wasm); err != nil {
+	if p.module, problems = s.prepare(ctx, spec.Wasm, digest, opt); len(problems) > 0 {
+		return nil, problems
+	}
+	if err := s.compile(ctx, p); err != nil {
 		return nil, []string{err.Error()}
 	}
+	p.life, p.kill = context.WithCancel(context.Background())
 	if err := p.warm(ctx); err != nil {
 		return nil, []string{err.Error()}
 	}
@@ -133,27 +151,30 @@ func readManifest(wasm []byte) (*manifest.Manifest, error) {
 // decideLimits says whose word counts for each limit.
 func decideLimits(spec Spec, man *manifest.Manifest) (Limits, []string) {
 	var problems []string
-	l := Limits{Memory: defaultMemory, Timeout: defaultTimeout, Instances: defaultInstances()}
-	switch asked := man.Limits.Memory; {
-	case spec.Limits.Memory > 0:
-		l.Memory = min(spec.Limits.Memory, maxMemory)
-	case asked > defaultMemory:
-		problems = append(problems, fmt.Sprintf("the manifest asks for %s of memory, more than the default of %s; to allow it, add to pipeline.yaml: plugins.%s.limits: { memory: %s }", sizeText(asked), sizeText(defaultMemory), spec.Name, sizeText(asked)))
-	case asked > 0:
-		l.Memory = asked
-	}
-	switch asked := man.Limits.Timeout; {
-	case spec.Limits.Timeout > 0:
-		l.Timeout = spec.Limits.Timeout
-	case asked > defaultTimeout:
-		problems = append(problems, fmt.Sprintf("the manifest asks for a timeout of %s, more than the default of %s; to allow it, add to pipeline.yaml: plugins.%s.limits: { timeout: %s }", asked, defaultTimeout, spec.Name, asked))
-	case asked > 0:
-		l.Timeout = asked
-	}
-	if spec.Limits.Instances > 0 {
-		l.Instances = spec.Limits.Instances
-	}
+	l, asked := spec.Limits, man.Limits
+	l.Memory = min(decide(&problems, spec.Name, "memory", l.Memory, asked.Memory, defaultMemory, sizeText), maxMemory)
+	l.Timeout = decide(&problems, spec.Name, "timeout", l.Timeout, asked.Timeout, defaultTimeout, time.Duration.String)
+	l.Fuel = decide(&problems, spec.Name, "fuel", l.Fuel, asked.Fuel, defaultFuel, func(n int64) string { return strconv.FormatInt(n, 10) })
+	l.Instances = cmp.Or(l.Instances, defaultInstances())
+	l.State = cmp.Or(l.State, hostapi.DefaultStateQuota)
+	l.HostCalls = cmp.Or(l.HostCalls, defaultHostCalls)
+	l.Response = cmp.Or(l.Response, defaultResponse)
+	l.Log = cmp.Or(l.Log, defaultLog)
 	return l, problems
+}
+
+// decide gives one limit: the operator's where there is one, else what the
+// manifest asks for, which is a problem where it is above the default.
+func decide[T int64 | time.Duration](problems *[]string, plugin, key string, operator, asked, standard T, text func(T) string) T {
+	switch {
+	case operator > 0:
+		return operator
+	case asked > standard:
+		*problems = append(*problems, fmt.Sprintf("the manifest asks for %s: %s, more than the default of %s; to allow it, add to pipeline.yaml: plugins.%s.limits: { %s: %s }", key, text(asked), text(standard), plugin, key, text(asked)))
+	case asked > 0:
+		return asked
+	}
+	return standard
 }
 
 // sizeText prints bytes as pipeline.yaml writes them.
@@ -169,13 +190,13 @@ func sizeText(n int64) string {
 	return fmt.Sprintf("%dB", n)
 }
 
-// compile makes native code of the module, or takes it from the cache.
-func (s *Sandbox) compile(ctx context.Context, p *Plugin, wasm []byte) error {
+// compile takes the native code of the module from the cache.
+func (s *Sandbox) compile(ctx context.Context, p *Plugin) error {
 	r, err := s.newRuntime(ctx)
 	if err != nil {
 		return fmt.Errorf("set up its runtime: %w", err)
 	}
-	compiled, err := compileModule(ctx, r, wasm)
+	compiled, err := compileModule(ctx, r, p.module.Wasm)
 	if err != nil {
 		return errors.Join(fmt.Errorf("the module can't be compiled: %s", firstLine(err)), r.Close(ctx))
 	}

@@ -53,7 +53,7 @@ var refusals = []struct {
 	}},
 	{guest: "invalid-code", want: []string{"the module can't be compiled: "}},
 	{guest: "start-trap", want: []string{"it did not start: _initialize: unreachable"}},
-	{guest: "start-endless", want: []string{"it did not start: weft_start: no answer within 2s"}},
+	{guest: "start-endless", want: []string{"it did not start: weft_start: no answer within 1000000000 units of fuel"}},
 	{guest: "start-fail", want: []string{"it did not start: weft_start refused to start: no moon tonight"}},
 	{guest: "start-exit", want: []string{"it did not start: _initialize: it ended itself with proc_exit(0)"}},
 	{guest: "buffer-zero", want: []string{"it did not start: weft_buffer has no room for an event of 16384 bytes"}},
@@ -62,8 +62,8 @@ var refusals = []struct {
 	{
 		guest: "empty", manifest: "limits: { memory: 32MiB, timeout: 3s }",
 		want: []string{
-			"the manifest asks for 32MiB of memory, more than the default of 16MiB; to allow it, add to pipeline.yaml: plugins.empty.limits: { memory: 32MiB }",
-			"the manifest asks for a timeout of 3s, more than the default of 1s; to allow it, add to pipeline.yaml: plugins.empty.limits: { timeout: 3s }",
+			"the manifest asks for memory: 32MiB, more than the default of 16MiB; to allow it, add to pipeline.yaml: plugins.empty.limits: { memory: 32MiB }",
+			"the manifest asks for timeout: 3s, more than the default of 1s; to allow it, add to pipeline.yaml: plugins.empty.limits: { timeout: 3s }",
 		},
 	},
 }
@@ -146,16 +146,22 @@ func TestLoadRefusesModule(t *testing.T) {
 // TestLimits holds whose word counts for a limit.
 func TestLimits(t *testing.T) {
 	s := newSandbox(t, Options{})
+	with := func(change func(*Limits)) Limits {
+		l := Limits{16 << 20, time.Second, 1_000_000_000, defaultInstances(), 64 << 20, 100_000, 16 << 20, 64 << 10}
+		change(&l)
+		return l
+	}
+	other := Limits{64 << 20, 2 * time.Second, 10_000_000_000, 3, 1 << 20, 10, 1 << 10, 1 << 9}
 	for name, tc := range map[string]struct {
 		manifest string
 		operator Limits
 		want     Limits
 	}{
-		"defaults":           {"", Limits{}, Limits{16 << 20, time.Second, defaultInstances()}},
-		"manifest below":     {"limits: { memory: 1MiB, timeout: 300ms }", Limits{}, Limits{1 << 20, 300 * time.Millisecond, defaultInstances()}},
-		"operator over both": {"limits: { memory: 32MiB, timeout: 3s }", Limits{64 << 20, 2 * time.Second, 3}, Limits{64 << 20, 2 * time.Second, 3}},
-		"operator below":     {"limits: { memory: 8MiB, timeout: 500ms }", Limits{1 << 20, 20 * time.Millisecond, 1}, Limits{1 << 20, 20 * time.Millisecond, 1}},
-		"each by itself":     {"limits: { memory: 8MiB, timeout: 3s }", Limits{Timeout: 4 * time.Second}, Limits{8 << 20, 4 * time.Second, defaultInstances()}},
+		"defaults":           {"", Limits{}, with(func(*Limits) {})},
+		"manifest below":     {"limits: { memory: 1MiB, timeout: 300ms, fuel: 5000 }", Limits{}, with(func(l *Limits) { l.Memory, l.Timeout, l.Fuel = 1<<20, 300*time.Millisecond, 5000 })},
+		"operator over both": {"limits: { memory: 32MiB, timeout: 3s, fuel: 9000000000 }", other, other},
+		"operator below":     {"limits: { memory: 8MiB, timeout: 500ms }", Limits{Memory: 1 << 20, Timeout: 20 * time.Millisecond, Instances: 1}, with(func(l *Limits) { l.Memory, l.Timeout, l.Instances = 1<<20, 20*time.Millisecond, 1 })},
+		"each by itself":     {"limits: { memory: 8MiB, timeout: 3s }", Limits{Timeout: 4 * time.Second}, with(func(l *Limits) { l.Memory, l.Timeout = 8<<20, 4*time.Second })},
 	} {
 		t.Run(name, func(t *testing.T) {
 			spec := watSpec(t, "empty", tc.manifest)

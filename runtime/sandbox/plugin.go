@@ -11,6 +11,7 @@ import (
 
 	"github.com/weft-dev/weft/hostapi"
 	"github.com/weft-dev/weft/runtime/manifest"
+	"github.com/weft-dev/weft/runtime/sandbox/fuel"
 )
 
 // Plugin is a loaded module with its pool of instances, shared by all apps. Its
@@ -25,12 +26,16 @@ type Plugin struct {
 	limits   Limits
 	state    State
 
+	module   *fuel.Module // as it is run
 	runtime  wazero.Runtime
 	compiled wazero.CompiledModule
 	pool     *pool
 	configs  atomic.Pointer[map[string]*Config] // by app
 	counts   counters
+	line     line // for run tokens
 
+	life     context.Context // ends when calls under way are to be stopped
+	kill     context.CancelFunc
 	closing  atomic.Bool
 	closed   chan struct{} // closed when nothing of the plugin runs any more
 	closeErr error         // read after closed
@@ -174,11 +179,8 @@ func (p *Plugin) acquire(ctx context.Context) (*instance, *CallError) {
 func (p *Plugin) giveBack(ctx context.Context, in *instance, failed *CallError) {
 	ev := in.call.event
 	in.call = callState{}
-	usable := !in.spent && (failed == nil || !failed.broken)
+	usable := failed == nil || !failed.broken
 	if !usable {
-		if failed == nil {
-			failed = p.callError(reasonTimeout, "its time ran out as it answered")
-		}
 		p.discarded(ctx, failed, ev)
 		if err := in.close(context.WithoutCancel(ctx)); err != nil {
 			p.log.Error("close an instance", slog.Any("error", err))
@@ -224,6 +226,7 @@ func (p *Plugin) shut(ctx context.Context) bool {
 	p.pool.close(func() {
 		p.closeErr = errors.Join(p.runtime.Close(context.WithoutCancel(ctx)), p.compiled.Close(context.WithoutCancel(ctx)))
 		p.sandbox.remove(p)
+		p.kill()
 		close(p.closed)
 	})
 	return true
@@ -241,7 +244,7 @@ func (p *Plugin) wait(ctx context.Context) error {
 	case <-p.closed:
 		return p.closeErr
 	case <-ctx.Done():
-		p.pool.kill()
+		p.kill()
 		return fmt.Errorf("close plugin %s: calls under way were stopped: %w", p.name, ctx.Err())
 	}
 }

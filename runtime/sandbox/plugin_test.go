@@ -338,7 +338,7 @@ func TestStatsReasons(t *testing.T) {
 	for r := range reasonCount {
 		reasons = append(reasons, r.String())
 	}
-	if want := []string{"error", "trap", "timeout", "memory", "busy"}; !slices.Equal(reasons, want) {
+	if want := []string{"error", "trap", "timeout", "fuel", "memory", "busy", "fused"}; !slices.Equal(reasons, want) {
 		t.Errorf("reasons %q", reasons)
 	}
 }

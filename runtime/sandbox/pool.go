@@ -44,9 +44,6 @@ func (p *pool) acquire(ctx context.Context) (in *instance, err error) {
 			return
 		}
 		p.live[in] = struct{}{}
-		if p.closed {
-			in.limit.end(context.Canceled)
-		}
 	}()
 	if in, err = p.start(ctx); err != nil {
 		return nil, err
@@ -146,15 +143,6 @@ func (p *pool) close(drained func()) {
 	p.waiting = nil
 	if p.held == 0 {
 		p.drained()
-	}
-}
-
-// kill ends the guest code of every instance.
-func (p *pool) kill() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for in := range p.live {
-		in.limit.end(context.Canceled)
 	}
 }
 

@@ -17,7 +17,6 @@ func newPool(size int) (*pool, *[]*instance) {
 	p := &pool{max: size, live: map[*instance]struct{}{}}
 	p.start = func(context.Context) (*instance, error) {
 		in := &instance{}
-		in.limit = newTimeLimit(in)
 		started = append(started, in)
 		return in, nil
 	}
@@ -138,10 +137,6 @@ func TestPoolClose(t *testing.T) {
 		if !errors.Is(waiter, ErrClosed) || drained != 0 {
 			t.Errorf("the waiter got %v; drained %d times", waiter, drained)
 		}
-		p.kill()
-		if !errors.Is(in.limit.Err(), context.Canceled) {
-			t.Errorf("killed, but the limit says %v", in.limit.Err())
-		}
 		p.release(in, true)
 		if _, err := p.acquire(context.Background()); !errors.Is(err, ErrClosed) || drained != 1 {
 			t.Errorf("closed, but acquire gave %v; drained %d times", err, drained)
@@ -155,9 +150,7 @@ func TestPoolHammer(t *testing.T) {
 	const size = 3
 	p := &pool{max: size, live: map[*instance]struct{}{}}
 	p.start = func(ctx context.Context) (*instance, error) {
-		in := &instance{}
-		in.limit = newTimeLimit(in)
-		return in, ctx.Err()
+		return &instance{}, ctx.Err()
 	}
 	var inUse sync.Map
 	var busy, served atomic.Int64

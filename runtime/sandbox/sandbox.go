@@ -15,6 +15,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"runtime"
 	"sync"
 	"time"
 
@@ -45,6 +46,7 @@ type Sandbox struct {
 	opt     Options
 	started time.Time // what the guests' monotonic clock counts from
 	cache   wazero.CompilationCache
+	tokens  *tokens
 
 	mu      sync.Mutex
 	plugins map[*Plugin]struct{} // those of which something may run; nil once closed
@@ -68,7 +70,7 @@ func New(_ context.Context, opt Options) (*Sandbox, error) {
 	if err != nil {
 		return nil, fmt.Errorf("compile cache: %w", err)
 	}
-	return &Sandbox{opt: opt, started: time.Now(), cache: cache, plugins: map[*Plugin]struct{}{}, loaded: make(chan struct{})}, nil
+	return &Sandbox{opt: opt, started: time.Now(), cache: cache, tokens: newTokens(runtime.GOMAXPROCS(0)), plugins: map[*Plugin]struct{}{}, loaded: make(chan struct{})}, nil
 }
 
 func openCache(dir string) (wazero.CompilationCache, error) {
@@ -101,7 +103,11 @@ func (s *Sandbox) newRuntime(ctx context.Context) (wazero.Runtime, error) {
 		WithCoreFeatures(features).
 		WithCompilationCache(s.cache).
 		WithDebugInfoEnabled(false)
-	r := wazero.NewRuntimeWithConfig(ctx, withTimeLimit(cfg))
+	r := wazero.NewRuntimeWithConfig(ctx, cfg)
+	refuel := r.NewHostModuleBuilder(moduleFuel).NewFunctionBuilder().WithGoModuleFunction(fuelCall{}, nil, nil).Export(nameRefuel)
+	if _, err := refuel.Instantiate(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("host module %s: %w", moduleFuel, err), r.Close(ctx))
+	}
 	for _, m := range []hostModule{weftModule(), wasiModule()} {
 		b := r.NewHostModuleBuilder(m.name)
 		for _, f := range m.funcs {

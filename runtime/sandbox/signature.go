@@ -92,6 +92,8 @@ func guestExports() []guestExport {
 // Names of the modules that a plugin may import from, and of its memory.
 const (
 	moduleWASI   = "wasi_snapshot_preview1"
+	moduleFuel   = "weft_host"
+	nameRefuel   = "refuel"
 	exportMemory = "memory"
 	markerPrefix = "weft_abi_"
 )
@@ -115,10 +117,19 @@ type hostFunc struct {
 type guestCall func(in *instance, stack []uint64)
 
 // Call implements api.GoModuleFunction. Guest code only ever runs under a
-// *timeLimit, which knows the instance: no look-up by module or context key.
+// *bound, which knows the instance: no look-up by module or context key.
 func (f guestCall) Call(ctx context.Context, _ api.Module, stack []uint64) {
-	f(ctx.(*timeLimit).in, stack)
+	b := ctx.(*bound)
+	b.hostCall()
+	f(b.in, stack)
 }
+
+// fuelCall is the host function by which a rewritten module asks for fuel. It
+// is none of the guest's: a module that imports it by itself is refused.
+type fuelCall struct{}
+
+// Call implements api.GoModuleFunction.
+func (fuelCall) Call(ctx context.Context, _ api.Module, _ []uint64) { ctx.(*bound).refuel() }
 
 func (m hostModule) find(name string) *hostFunc {
 	for i := range m.funcs {

@@ -22,6 +22,7 @@ type StateCall struct {
 	App     string // name in pipeline.yaml
 	User    string // an openid; empty where the event has no user
 	EventID string // of the event, 32 hex digits
+	Quota   int64  // bytes that the plugin may keep in the app
 }
 
 // maxStateRequest bounds an encoded StateRequest: two values, key, once name
@@ -50,7 +51,7 @@ func callStateForm(in *instance, stack []uint64) {
 
 func (in *instance) state(raw []byte, resp *hostapi.StateResponse) hostapi.Status {
 	c := &in.call
-	if c.stateOps >= hostapi.MaxStateOps {
+	if c.stateOps >= hostapi.MaxStateOps || c.answered >= in.plugin.limits.Response {
 		return hostapi.Limited
 	}
 	c.stateOps++
@@ -65,15 +66,15 @@ func (in *instance) state(raw []byte, resp *hostapi.StateResponse) hostapi.Statu
 	if status := checkState(&req, c.event.User, resp); status != hostapi.OK {
 		return status
 	}
-	// A context of the standard library's for what is not ours: it may be kept
-	// by another goroutine longer than this call lasts.
-	ctx, cancel := context.WithDeadline(in.limit.parent, in.limit.deadline)
-	defer cancel()
-	if ctx.Err() != nil || in.limit.Err() != nil {
+	if in.bound.over() != nil {
 		return hostapi.Timeout
 	}
-	scope := StateCall{Plugin: in.plugin.name, App: c.event.App, User: c.event.User, EventID: c.event.ID}
-	return in.plugin.state.State(ctx, scope, &req, resp)
+	ctx, cancel := in.bound.context()
+	defer cancel()
+	scope := StateCall{Plugin: in.plugin.name, App: c.event.App, User: c.event.User, EventID: c.event.ID, Quota: in.plugin.limits.State}
+	var status hostapi.Status
+	in.bound.wait(func() { status = in.plugin.state.State(ctx, scope, &req, resp) })
+	return status
 }
 
 // checkState holds a request against ABI 1; what is INVALID is told in

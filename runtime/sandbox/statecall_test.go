@@ -94,7 +94,7 @@ func TestStateRequests(t *testing.T) {
 			if passed != (c.state.calls == 1) {
 				t.Errorf("%d operations", c.state.calls)
 			}
-			want := StateCall{Plugin: "empty", App: "shop", User: "oFrom", EventID: event('0').ID}
+			want := StateCall{Plugin: "empty", App: "shop", User: "oFrom", EventID: event('0').ID, Quota: hostapi.DefaultStateQuota}
 			if passed && (c.state.scope != want || fmt.Sprint(c.state.req) != fmt.Sprint(tc.req)) {
 				t.Errorf("asked %+v for %+v", c.state.req, c.state.scope)
 			}
@@ -174,7 +174,7 @@ func TestStateLimits(t *testing.T) {
 		t.Errorf("not granted: %s", status)
 	}
 	c.in.plugin.grants.State = true
-	c.in.limit.deadline = time.Now().Add(-time.Second)
+	c.in.bound.deadline = c.in.bound.now() - time.Second
 	if status, _ := c.stateCall(get, 0); status != hostapi.Timeout {
 		t.Errorf("no time left: %s", status)
 	}

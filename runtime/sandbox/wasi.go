@@ -157,7 +157,7 @@ func wasiRandom(in *instance, s []uint64) uint32 {
 		return errnoFault
 	}
 	for len(b) > 0 {
-		in.checkTime()
+		in.bound.check()
 		n := min(len(b), maxPiece)
 		if _, err := io.ReadFull(in.plugin.sandbox.opt.Rand, b[:n]); err != nil {
 			return errnoIO
@@ -165,13 +165,6 @@ func wasiRandom(in *instance, s []uint64) uint32 {
 		b = b[n:]
 	}
 	return errnoSuccess
-}
-
-// checkTime ends the guest where its time is up.
-func (in *instance) checkTime() {
-	if in.limit.Err() != nil {
-		panic(timeIsUp{})
-	}
 }
 
 // wasiWrite is fd_write(fd, iovs_ptr, iovs_len, written_ptr). It takes maxPiece

@@ -92,14 +92,18 @@ func (w pollWait) write(b []byte) {
 // sleep waits for d, or ends the guest where the call's time is up before.
 func (in *instance) sleep(d time.Duration) {
 	if d <= 0 {
-		in.checkTime()
+		in.bound.check()
 		return
 	}
-	t := time.NewTimer(d)
+	t := time.NewTimer(min(d, in.bound.deadline-in.bound.now()))
 	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-in.limit.Done():
-		panic(timeIsUp{})
-	}
+	b := &in.bound
+	b.wait(func() {
+		select {
+		case <-t.C:
+		case <-b.event.Done():
+		case <-in.plugin.life.Done():
+		}
+	})
+	b.check()
 }

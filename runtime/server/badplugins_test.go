@@ -42,7 +42,7 @@ var misdeeds = []struct {
 	text    string // a part of what the log says
 }{
 	{"trap", "timeout: 8s", "{ reply: { text: sorry } }", "sorry", "plugin trap: trap: unreachable"},
-	{"endless", "timeout: 1500ms", "skip", "well", "plugin endless: timeout: no answer within 1.5s"},
+	{"endless", "timeout: 250ms", "skip", "well", "plugin endless: timeout: no answer within 250ms"},
 	{"memory", "timeout: 8s, memory: 2MiB", "stop", wechat.Success, "plugin memory: memory: it was refused memory over its limit of 2MiB"},
 }
 

@@ -142,7 +142,7 @@ func TestRepeats(t *testing.T) {
 // TestFaults has a plugin fail in each way, and expects what on_error says, and
 // the next event to be handled.
 func TestFaults(t *testing.T) {
-	file := writeConfig(t, strings.Replace(probeSections(t, appYAML("shop", "encrypted", "")), "timeout: 8s", "timeout: 2s", 1))
+	file := writeConfig(t, probeSections(t, appYAML("shop", "encrypted", "")))
 	h := startHost(t, file)
 	for i, word := range []string{"fail", "trap", "loop", "memory"} {
 		if got := h.say(t, "shop", word, word); got != "sorry" {
@@ -156,7 +156,7 @@ func TestFaults(t *testing.T) {
 	for _, line := range []string{
 		`weft_stage_errors_total{pipeline="main",reason="error",stage="probe"} 1`,
 		`weft_stage_errors_total{pipeline="main",reason="trap",stage="probe"} 1`,
-		`weft_stage_errors_total{pipeline="main",reason="timeout",stage="probe"} 1`,
+		`weft_stage_errors_total{pipeline="main",reason="fuel",stage="probe"} 1`,
 		`weft_callbacks_total{app="shop",result="accepted"} 8`,
 		`weft_plugin_calls_total{plugin="probe"} 8`,
 		`weft_event_seconds_count{app="shop"} 8`,
