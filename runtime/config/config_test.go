@@ -82,7 +82,12 @@ func TestParseFull(t *testing.T) {
 	check("raw", string(sw.Switch[2].Stages[1].Reply.Raw.Body), "hi")
 	check("always", p.Always[0].Plugin, cfg.Plugins[2])
 	check("sources", []string{cfg.Plugins[0].Source, cfg.Plugins[1].Source}, []string{"testdata/plugins/welcome.wasm", "/opt/faq.wasm"})
-	check("limits", cfg.Plugins[0].Limits, config.Limits{Memory: 16 << 20, Timeout: 300 * time.Millisecond, Instances: 8})
+	check("limits", cfg.Plugins[0].Limits, config.Limits{
+		Memory: 16 << 20, Timeout: 300 * time.Millisecond, Fuel: 50_000_000, Instances: 8,
+		State: 1 << 30, HostCalls: 2000, Response: 4 << 20, Log: 16 << 10,
+	})
+	check("no limits", cfg.Plugins[1].Limits, config.Limits{})
+	check("isolation", []config.Isolation{cfg.Plugins[0].Isolation, cfg.Plugins[1].Isolation}, []config.Isolation{config.IsolationShared, config.IsolationEvent})
 	check("plugin apps", cfg.Plugins[0].Apps, []*config.App{shop, mini})
 }
 

@@ -66,7 +66,7 @@ p.yaml:7:1: unknown key include`},
     - { plugin: a, async: true, canary: {} }
     - { parallel: [] }
 plugins:
-  a: { source: a.wasm, state_of: b, grants: { fetch: {} }, limits: { fuel: 1 } }
+  a: { source: a.wasm, state_of: b, grants: { fetch: {} }, limits: { gpu: 1 } }
 `, `
 p.yaml:5:3: pipeline: unknown key overflow
 p.yaml:6:16: pipeline.late_reply.0: repeat is not drop
@@ -78,7 +78,7 @@ p.yaml:10:7: pipeline.stages.2: the stage has nothing to do (it has one of plugi
 p.yaml:10:9: pipeline.stages.2: unknown key parallel
 p.yaml:12:24: plugins.a: unknown key state_of
 p.yaml:12:47: plugins.a.grants: unknown key fetch
-p.yaml:12:70: plugins.a.limits: unknown key fuel`},
+p.yaml:12:70: plugins.a.limits: unknown key gpu`},
 		{"values of the server", app + `server:
   listen: 8080
   admin: 0.0.0.0:9090
@@ -175,6 +175,29 @@ p.yaml:7:21: plugins.c.config.x: ".nan" is not a number that JSON has (quote it 
 p.yaml:7:32: plugins.c.config.y.0: "-.inf" is not a number that JSON has (quote it for a text)
 p.yaml:7:66: plugins.c.config.v: 1e-999 is out of range (quote it for a text)
 p.yaml:8:48: pipeline.stages.1.plugin: there is no plugin bb (did you mean b?)`},
+		{"limits and isolation", app + `plugins:
+  a: { source: a.wasm, isolation: events, limits: { feul: 1, host_call: 1, fuel: 99999, state: 2TiB, host_calls: 0, response: 1, log: 1KB } }
+  b: { source: b.wasm, isolation: [app], limits: { fuel: 1e9, instance: 3, state: 1023, host_calls: 4294967297, log: } }
+  c: { source: c.wasm, isolation: , limits: { fuel: 1000000000001, response: 5GiB } }
+pipeline: { stages: [ { plugin: a }, { plugin: b }, { plugin: c } ] }
+`, `
+p.yaml:5:35: plugins.a.isolation: events is not shared, app or event (did you mean event?)
+p.yaml:5:53: plugins.a.limits: unknown key feul (did you mean fuel?)
+p.yaml:5:62: plugins.a.limits: unknown key host_call (did you mean host_calls?)
+p.yaml:5:82: plugins.a.limits.fuel: 99999 is not a whole number from 100000 to 1000000000000
+p.yaml:5:96: plugins.a.limits.state: 2TiB is not a size from 1KiB to 1TiB
+p.yaml:5:114: plugins.a.limits.host_calls: 0 is not a whole number from 1 to 1000000000
+p.yaml:5:127: plugins.a.limits.response: 1 is not a size from 1KiB to 4GiB
+p.yaml:5:135: plugins.a.limits.log: 1KB is not a size from 1KiB to 1GiB (such as 65536, 512KiB or 16MiB)
+p.yaml:6:35: plugins.b.isolation: must be shared, app or event, and is a list
+p.yaml:6:58: plugins.b.limits.fuel: 1e9 is not a whole number from 100000 to 1000000000000
+p.yaml:6:63: plugins.b.limits: unknown key instance (did you mean instances?)
+p.yaml:6:83: plugins.b.limits.state: 1023 is not a size from 1KiB to 1TiB
+p.yaml:6:101: plugins.b.limits.host_calls: 4294967297 is not a whole number from 1 to 1000000000
+p.yaml:6:118: plugins.b.limits.log: has no value (it is a size from 1KiB to 1GiB)
+p.yaml:7:35: plugins.c.isolation: has no value (it is shared, app or event)
+p.yaml:7:53: plugins.c.limits.fuel: 1000000000001 is not a whole number from 100000 to 1000000000000
+p.yaml:7:78: plugins.c.limits.response: 5GiB is not a size from 1KiB to 4GiB`},
 		{"with", app + `plugins: { welcome: { source: w.wasm }, other: { source: o.wasm } }
 pipelines:
   main: { stages: [ { plugin: welcome } ] }

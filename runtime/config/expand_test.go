@@ -101,7 +101,8 @@ apps:
   a: { type: V, app_id: V, token: V, encoding_aes_key: V, mode: V, max_skew: V, callback_path: V, pipeline: V,
     previous: { token: V, encoding_aes_key: V, mode: V, until: V } }
 plugins:
-  p: { source: "https://${SECRET}", grants: { state: V }, limits: { memory: V, timeout: V, instances: V } }
+  p: { source: "https://${SECRET}", grants: { state: V }, isolation: V,
+    limits: { memory: V, timeout: V, fuel: V, instances: V, state: V, host_calls: V, response: V, log: V } }
 pipeline:
   answer_within: V
   deadline: V

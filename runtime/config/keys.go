@@ -239,8 +239,12 @@ func pluginSection() section[pluginDecl] {
 				value: to(nestedValue("a mapping", grantsSection), func(p *pluginDecl) *Grants { return &p.Grants }),
 			},
 			{
-				name: "limits", doc: "bounds of one instance; left out: the manifest's or the default",
+				name: "limits", doc: "bounds of the plugin; each that is left out is the default",
 				value: to(nestedValue("a mapping", limitsSection), func(p *pluginDecl) *Limits { return &p.Limits }),
+			},
+			{
+				name: "isolation", def: string(IsolationShared), doc: "who shares an instance: all apps, one app only, or nobody: event starts each event from a fresh memory",
+				value: to(oneOf(IsolationShared, IsolationApp, IsolationEvent), func(p *pluginDecl) *Isolation { return &p.Isolation }),
 			},
 		},
 	}
@@ -263,16 +267,36 @@ func limitsSection() section[Limits] {
 		doc:  "bounds of a plugin",
 		keys: []key[Limits]{
 			{
-				name: "memory", doc: "memory of one instance",
+				name: "memory", doc: "memory of one instance; left out: the manifest's, else 16MiB",
 				value: to(size(64<<10, 4<<30), func(l *Limits) *int64 { return &l.Memory }),
 			},
 			{
-				name: "timeout", doc: "time of one call",
+				name: "timeout", doc: "time of one call; left out: the manifest's, else 1s",
 				value: to(duration(time.Millisecond, time.Hour, false), func(l *Limits) *time.Duration { return &l.Timeout }),
 			},
 			{
-				name: "instances", doc: "instances at once",
+				name: "fuel", doc: "instructions of one call; left out: the manifest's, else 1000000000",
+				value: to(integer[int64](100_000, 1_000_000_000_000), func(l *Limits) *int64 { return &l.Fuel }),
+			},
+			{
+				name: "instances", doc: "instances at once; left out: two for each processor",
 				value: to(integer(1, 10_000), func(l *Limits) *int { return &l.Instances }),
+			},
+			{
+				name: "state", doc: "bytes of state in each app; left out: 64MiB",
+				value: to(size(1<<10, 1<<40), func(l *Limits) *int64 { return &l.State }),
+			},
+			{
+				name: "host_calls", doc: "host calls for one event; left out: 100000",
+				value: to(integer(1, 1_000_000_000), func(l *Limits) *int { return &l.HostCalls }),
+			},
+			{
+				name: "response", doc: "bytes that host calls answer for one event; left out: 16MiB",
+				value: to(size(1<<10, 4<<30), func(l *Limits) *int64 { return &l.Response }),
+			},
+			{
+				name: "log", doc: "bytes of log lines for one event; left out: 64KiB",
+				value: to(size(1<<10, 1<<30), func(l *Limits) *int64 { return &l.Log }),
 			},
 		},
 	}

@@ -117,17 +117,17 @@ func boolean() kind[bool] {
 }
 
 // integer reads a whole number from low to high.
-func integer(low, high int) kind[int] {
+func integer[V int | int64](low, high V) kind[V] {
 	what := fmt.Sprintf("a whole number from %d to %d", low, high)
 	if low == high {
-		what = strconv.Itoa(low)
+		what = fmt.Sprint(low)
 	}
-	return single(shape{form: "integer", what: what}, false, func(s string) (int, error) {
-		v, err := strconv.Atoi(s)
-		if err != nil || v < low || v > high {
+	return single(shape{form: "integer", what: what}, false, func(s string) (V, error) {
+		v, err := strconv.ParseInt(s, 10, 64)
+		if err != nil || v < int64(low) || v > int64(high) {
 			return 0, notThat()
 		}
-		return v, nil
+		return V(v), nil
 	})
 }
 
@@ -198,11 +198,11 @@ func size(low, high int64) kind[int64] {
 }
 
 // sizeUnits are the units of sizes, the largest first.
-func sizeUnits() []string { return []string{"GiB", "MiB", "KiB", "B"} }
+func sizeUnits() []string { return []string{"TiB", "GiB", "MiB", "KiB", "B"} }
 
 // parseSize reads digits and one of the units, or digits alone.
 func parseSize(s string) (int64, bool) {
-	shift := 30
+	shift := 40
 	for _, unit := range sizeUnits() {
 		if digits, ok := strings.CutSuffix(s, unit); ok {
 			s = digits
@@ -219,7 +219,7 @@ func parseSize(s string) (int64, bool) {
 }
 
 func shortSize(v int64) string {
-	shift := 30
+	shift := 40
 	for _, unit := range sizeUnits() {
 		if v>>shift > 0 && v>>shift<<shift == v {
 			return strconv.FormatInt(v>>shift, 10) + unit

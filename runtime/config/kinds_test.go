@@ -21,17 +21,17 @@ func TestParseDuration(t *testing.T) {
 }
 
 func TestParseSize(t *testing.T) {
-	for in, want := range map[string]int64{"0": 0, "65536": 65536, "1B": 1, "2KiB": 2048, "16MiB": 16 << 20, "4GiB": 4 << 30} {
+	for in, want := range map[string]int64{"0": 0, "65536": 65536, "1B": 1, "2KiB": 2048, "16MiB": 16 << 20, "4GiB": 4 << 30, "3TiB": 3 << 40} {
 		if got, ok := parseSize(in); got != want || !ok {
 			t.Errorf("%s: got %d, %v", in, got, ok)
 		}
 	}
-	for _, in := range []string{"", "B", "16MB", "16 MiB", "-1", "+1", "1.5MiB", "1e3", "0x10", "9999999999999999999", "9223372036854775807GiB", "16mib"} {
+	for _, in := range []string{"", "B", "16MB", "16 MiB", "-1", "+1", "1.5MiB", "1e3", "0x10", "9999999999999999999", "9223372036854775807GiB", "4194305TiB", "16mib"} {
 		if got, ok := parseSize(in); ok {
 			t.Errorf("%s: got %d", in, got)
 		}
 	}
-	for v, want := range map[int64]string{64 << 10: "64KiB", 4 << 30: "4GiB", 1: "1B", 0: "0"} {
+	for v, want := range map[int64]string{64 << 10: "64KiB", 4 << 30: "4GiB", 1 << 40: "1TiB", 1: "1B", 0: "0"} {
 		if got := shortSize(v); got != want {
 			t.Errorf("%d: got %s, want %s", v, got, want)
 		}

@@ -240,6 +240,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("weft: 1\napps: { a: { type: official, app_id: a, token: t, mode: plain, with: { p: { x: ~ } } } }\nplugins: { p: { source: p, config: { x: 1, y: [.5, 0x1f, on, 2026-01-01] } } }\npipeline: { stages: [ { plugin: p, when: 'x' } ] }\n"))
 	f.Add([]byte("weft: 1\npipelines:\n  main: &m\n    stages: [ { switch: [ { stages: [ { reply: { text: hi } } ] } ] } ]\n  b: *m\n"))
 	f.Add([]byte("weft: 1\nserver: { admin_token: \"${A}\", drain: ${B:-1s}\n# x\n"))
+	f.Add([]byte("weft: 1\nplugins: { p: { source: p, isolation: app, limits: { fuel: 100000, state: 1TiB, host_calls: 1, response: 1KiB, log: 64KiB } } }\n"))
 	f.Add([]byte("a: &a [*a, *a]\n"))
 	full, err := os.ReadFile("testdata/full.yaml")
 	if err != nil {

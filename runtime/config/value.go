@@ -102,6 +102,8 @@ type Plugin struct {
 	Source string // file, absolute or relative to the working directory
 	Grants Grants
 	Limits Limits
+	// Isolation says who shares an instance.
+	Isolation Isolation
 	// Apps are the apps whose pipeline uses the plugin.
 	Apps []*App
 }
@@ -113,10 +115,25 @@ type Grants struct {
 
 // Limits are the operator's; 0 where there is none.
 type Limits struct {
-	Memory    int64 // bytes
-	Timeout   time.Duration
-	Instances int
+	Memory    int64         // bytes of one instance
+	Timeout   time.Duration // of one call
+	Fuel      int64         // instructions of one call
+	Instances int           // at once
+	State     int64         // bytes in each app
+	HostCalls int           // for one event
+	Response  int64         // bytes that host calls answer for one event
+	Log       int64         // bytes of log lines for one event
 }
+
+// Isolation says who shares an instance of a plugin.
+type Isolation string
+
+// The forms of isolation.
+const (
+	IsolationShared Isolation = "shared" // all apps
+	IsolationApp    Isolation = "app"    // the events of one app
+	IsolationEvent  Isolation = "event"  // nobody: each event finds the instance as it started
+)
 
 // Pipeline is an entry of pipelines.
 type Pipeline struct {
