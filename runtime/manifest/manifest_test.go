@@ -141,7 +141,7 @@ p:8:101: the name of an upstream must match ^[a-z][a-z0-9-]{1,62}$
 p:9:6: raw must be true or false
 p:10:19: memory must be a size from 64KiB to 4GiB, such as 16MiB
 p:10:34: timeout must be a duration from 1ms to 1h, such as 300ms
-p:10:44: fuel must be a whole number from 1 to 1125899906842624
+p:10:44: fuel must be a whole number from 1 to 1000000000000
 p:10:47: unknown key "instances" in limits: it has memory, timeout, fuel
 p:11:1: unknown key "grants" in the manifest: it has name, version, abi, title, description, vendor, license, messages, events, capabilities, raw, limits, config`},
 		{"event as a message", head + "messages: [text, event]\n", "p:4:11: event is not a message: list its events under events"},

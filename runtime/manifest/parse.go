@@ -21,7 +21,7 @@ var (
 const (
 	maxText  = 4096
 	maxWords = 256
-	maxFuel  = 1 << 50
+	maxFuel  = 1_000_000_000_000 // what pipeline.yaml can grant
 )
 
 // Capabilities returns the names of the capabilities of ABI 1.

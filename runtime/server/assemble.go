@@ -126,7 +126,7 @@ func (a *assembly) loadPlugin(ctx context.Context, p *config.Plugin, state sandb
 	loaded, err := a.sandbox.Load(ctx, sandbox.Spec{
 		Name: p.Name, Wasm: wasm,
 		Grants: sandbox.Grants{State: p.Grants.State},
-		Limits: sandbox.Limits{Memory: p.Limits.Memory, Timeout: p.Limits.Timeout, Instances: p.Limits.Instances},
+		Limits: sandbox.Limits(p.Limits),
 		State:  state,
 	})
 	if err == nil {

@@ -233,6 +233,10 @@ func TestPluginsRefused(t *testing.T) {
 			"it needs the capability state (counts); to grant it, add to pipeline.yaml: plugins.bad.grants: { state: true }",
 		},
 		{"too much memory", "memory-minimum", "", "its memory starts with 32MiB, over its limit of 16MiB; to allow it, add to pipeline.yaml: plugins.bad.limits: { memory: 32MiB }"},
+		{
+			"too much fuel", "empty", "limits: { fuel: 2000000000 }\n",
+			"the manifest asks for fuel: 2000000000, more than the default of 1000000000; to allow it, add to pipeline.yaml: plugins.bad.limits: { fuel: 2000000000 }",
+		},
 		{"trap at start", "start-trap", "", "it did not start: _initialize: unreachable"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

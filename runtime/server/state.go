@@ -83,7 +83,7 @@ func stateKey(scope sandbox.StateCall, req *hostapi.StateRequest) string {
 }
 
 func stateChange(bucket, key string, scope sandbox.StateCall, req *hostapi.StateRequest) store.Op {
-	op := store.Op{Bucket: bucket, Key: key, Quota: hostapi.DefaultStateQuota, TTL: stateTTL(req.TTLMS)}
+	op := store.Op{Bucket: bucket, Key: key, Quota: scope.Quota, TTL: stateTTL(req.TTLMS)}
 	if req.Once != "" {
 		op.Once, op.OnceTTL = scope.EventID+"/"+req.Once, onceTTL
 	}

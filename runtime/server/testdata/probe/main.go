@@ -50,6 +50,11 @@ func handle(c *sdk.Call) (sdk.Outcome, error) {
 			return sdk.Next, err
 		}
 		return sdk.Done, c.ReplyText(fmt.Sprintf("run %d", n))
+	case "put":
+		if err := c.State().Set("text", []byte(rest), sdk.StateOptions{}); err != nil {
+			return sdk.Done, c.ReplyText(err.Error())
+		}
+		return sdk.Done, c.ReplyText("put")
 	case "wait":
 		return wait(c)
 	case "fail":
