@@ -4,8 +4,6 @@ import (
 	"context"
 	"testing"
 	"time"
-
-	"github.com/weft-dev/weft/hostapi"
 )
 
 // BenchmarkHandleEmpty is a call of a guest that does nothing: what the sandbox
@@ -53,26 +51,6 @@ func BenchmarkInstance(b *testing.B) {
 			b.Fatal(err)
 		}
 		if err := in.close(context.Background()); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-// BenchmarkInvokeEmpty is one call into a guest that does nothing, under its
-// hard bounds: fuel, stack, deadline.
-func BenchmarkInvokeEmpty(b *testing.B) {
-	p := load(b, newSandbox(b, Options{}), watSpec(b, "empty", ""))
-	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
-	defer cancel()
-	in, err := p.acquire(ctx)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer p.giveBack(ctx, in, nil)
-	b.ReportAllocs()
-	for b.Loop() {
-		in.stack[0], in.stack[1] = uint64(in.bufferAt), 0
-		if _, err := in.invoke(ctx, hostapi.ExportHandle, in.handle, callState{phase: phaseHandle}, p.limits.Timeout, p.limits.Fuel); err != nil {
 			b.Fatal(err)
 		}
 	}
