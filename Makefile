@@ -11,6 +11,9 @@ ifneq ($(WEFT_VECTORS),)
 export WEFT_VECTORS := $(abspath $(WEFT_VECTORS))
 endif
 
+# Extism, which Weft is held against, is a dependency of this module only.
+EXTISM   := runtime/sandbox/testdata/extism
+
 .DEFAULT_GOAL := help
 .PHONY: help build plugins run test check bench bars fuzz deps clean
 
@@ -33,14 +36,19 @@ check: ## format, vet and lint, tests included
 	@unformatted="$$($(GO) tool gofumpt -l .)"; \
 	if [ -n "$$unformatted" ]; then printf 'not formatted, run `go tool gofumpt -w .`:\n%s\n' "$$unformatted" >&2; exit 1; fi
 	$(GO) vet ./...
+	@cd $(EXTISM) && if GOPROXY=off $(GO) list -deps -test ./... >/dev/null 2>&1; then \
+		echo "$(GO) vet $(EXTISM)"; $(GO) vet ./...; \
+	else echo "$(EXTISM) is not vetted: its modules come with 'make bench'"; fi
 	$(GO) tool staticcheck ./...
 	$(GO) mod tidy -diff
 
 bench: deps plugins ## runs the benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem -timeout 30m ./...
+	cd $(EXTISM) && $(GO) test -run '^$$' -bench . ./...
 
 bars: deps plugins ## runs the tests in full, those over 20 s too
 	WEFT_BARS=1 $(GO) test -timeout 120m ./...
+	cd $(EXTISM) && WEFT_BARS=1 $(GO) test -count 1 -v ./...
 
 fuzz: ## runs each fuzz test for FUZZTIME
 	@set -e; for pkg in $$($(GO) list $(FUZZPKGS)); do \
