@@ -1,0 +1,13 @@
+;; Waits for 1,024 clocks that are all due, without an end.
+(module
+  (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 3)
+  (func (export "weft_abi_1"))
+  (func (export "weft_buffer") (param i32) (result i32) (i32.const 1024))
+  (func (export "weft_handle") (param $ptr i32) (param $len i32) (result i32)
+    (if (i32.eq (i32.load8_u offset=2 (local.get $ptr)) (i32.const 102)) ;; the id begins with f
+      (then
+        (loop $again
+          (drop (call $poll (i32.const 0x10000) (i32.const 0x10000) (i32.const 1024) (i32.const 8)))
+          (br $again))))
+    (i32.const 0)))

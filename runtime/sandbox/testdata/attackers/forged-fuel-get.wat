@@ -1,0 +1,11 @@
+;; Reads the global behind its own: the fuel, once it is rewritten.
+(module
+  (memory (export "memory") 1)
+  (global $own (mut i64) (i64.const 0))
+  (func (export "weft_abi_1"))
+  (func (export "weft_buffer") (param i32) (result i32) (i32.const 1024))
+  (func (export "weft_handle") (param $ptr i32) (param $len i32) (result i32)
+    (if (i32.eq (i32.load8_u offset=2 (local.get $ptr)) (i32.const 102)) ;; the id begins with f
+      (then
+        (drop (global.get 1))))
+    (i32.const 0)))

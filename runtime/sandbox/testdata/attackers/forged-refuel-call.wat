@@ -1,0 +1,10 @@
+;; Calls the function behind its own: an added one, once it is rewritten.
+(module
+  (memory (export "memory") 1)
+  (func (export "weft_abi_1"))
+  (func (export "weft_buffer") (param i32) (result i32) (i32.const 1024))
+  (func (export "weft_handle") (param $ptr i32) (param $len i32) (result i32)
+    (if (i32.eq (i32.load8_u offset=2 (local.get $ptr)) (i32.const 102)) ;; the id begins with f
+      (then
+        (call 3)))
+    (i32.const 0)))

@@ -1,0 +1,9 @@
+;; 101 tables.
+;; A line of ";;* N TEXT" stands for N lines of TEXT.
+(module
+  (memory (export "memory") 1)
+  (func (export "weft_abi_1"))
+  (func (export "weft_buffer") (param i32) (result i32) (i32.const 1024))
+  (func (export "weft_handle") (param i32 i32) (result i32) (i32.const 0))
+  ;;* 101 (table 1 funcref)
+)

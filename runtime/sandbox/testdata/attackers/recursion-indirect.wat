@@ -1,0 +1,14 @@
+;; Two functions call each other through a table, without an end.
+(module
+  (memory (export "memory") 1)
+  (table 2 funcref)
+  (elem (i32.const 0) $f $g)
+  (func $f (call_indirect (i32.const 1)))
+  (func $g (call_indirect (i32.const 0)))
+  (func (export "weft_abi_1"))
+  (func (export "weft_buffer") (param i32) (result i32) (i32.const 1024))
+  (func (export "weft_handle") (param $ptr i32) (param $len i32) (result i32)
+    (if (i32.eq (i32.load8_u offset=2 (local.get $ptr)) (i32.const 102)) ;; the id begins with f
+      (then
+        (call $f)))
+    (i32.const 0)))

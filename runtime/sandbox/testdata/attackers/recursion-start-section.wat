@@ -1,0 +1,8 @@
+;; Calls itself from its start section without an end.
+(module
+  (memory (export "memory") 1)
+  (func (export "weft_abi_1"))
+  (func (export "weft_buffer") (param i32) (result i32) (i32.const 1024))
+  (func (export "weft_handle") (param i32 i32) (result i32) (i32.const 0))
+  (func $deeper (call $deeper))
+  (start $deeper))

@@ -1,0 +1,11 @@
+;; Copies 59,999 elements of its table again and again.
+(module
+  (memory (export "memory") 1)
+  (table $t 60000 funcref)
+  (func (export "weft_abi_1"))
+  (func (export "weft_buffer") (param i32) (result i32) (i32.const 1024))
+  (func (export "weft_handle") (param $ptr i32) (param $len i32) (result i32)
+    (if (i32.eq (i32.load8_u offset=2 (local.get $ptr)) (i32.const 102)) ;; the id begins with f
+      (then
+        (loop $l (table.copy $t $t (i32.const 1) (i32.const 0) (i32.const 59999)) (br $l))))
+    (i32.const 0)))

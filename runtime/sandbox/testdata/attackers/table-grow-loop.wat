@@ -1,0 +1,14 @@
+;; Asks for 1,000 more elements of its table again and again. It traps where it
+;; gets them.
+(module
+  (memory (export "memory") 1)
+  (table $t 1 funcref)
+  (func (export "weft_abi_1"))
+  (func (export "weft_buffer") (param i32) (result i32) (i32.const 1024))
+  (func (export "weft_handle") (param $ptr i32) (param $len i32) (result i32)
+    (if (i32.eq (i32.load8_u offset=2 (local.get $ptr)) (i32.const 102)) ;; the id begins with f
+      (then
+        (loop $l
+          (if (i32.ne (table.grow $t (ref.null func) (i32.const 1000)) (i32.const -1)) (then unreachable))
+          (br $l))))
+    (i32.const 0)))
