@@ -81,12 +81,18 @@ func checkOneMemory(m *module) []string {
 	return problems
 }
 
+// memoryStart is how many bytes the memory starts with.
+func (m *module) memoryStart() int64 {
+	var n int64
+	for _, pages := range m.memories {
+		n += int64(pages) * pageSize
+	}
+	return n
+}
+
 // checkMemory holds what the memory starts with against its limit.
 func checkMemory(plugin string, m *module, limit int64) []string {
-	var need int64
-	for _, pages := range m.memories {
-		need += int64(pages) * pageSize
-	}
+	need := m.memoryStart()
 	if need <= limit {
 		return nil
 	}

@@ -6,6 +6,9 @@ import (
 	"unicode/utf8"
 )
 
+// MaxModule is the most bytes that a module may have.
+const MaxModule = 32 << 20
+
 // module is what the loader looks at before a module is compiled: everything
 // by which it touches the host. The rest is walked for its counts alone; wazero
 // validates it.
@@ -56,8 +59,8 @@ var errTruncated = errors.New("it ends in the middle")
 // bounded by a small multiple of the input, and so is what wazero allocates to
 // read a module that it accepted.
 func readModule(b []byte) (*module, error) {
-	if len(b) > maxModule {
-		return nil, fmt.Errorf("its %d bytes are over %s", len(b), sizeText(maxModule))
+	if len(b) > MaxModule {
+		return nil, fmt.Errorf("its %d bytes are over %s", len(b), sizeText(MaxModule))
 	}
 	if len(b) < 8 || string(b[:4]) != "\x00asm" {
 		return nil, errors.New("not a WebAssembly module")

@@ -80,7 +80,7 @@ func TestReadModuleRefuses(t *testing.T) {
 		"data to come":          {header + "\x0b\x07\x01\x01\xff\xff\xff\xff\x0f", "section 11: it ends in the middle"},
 		"data of form 3":        {header + "\x0b\x03\x01\x03\x00", "section 11: data of form 3"},
 		"extended constants":    {header + "\x06\x0a\x01\x7f\x00\x41\x01\x41\x01\x6a\x0b\x00", "section 6: instruction 0x6a in a constant expression"},
-		"large":                 {header + strings.Repeat("\x00", maxModule), "are over 32MiB"},
+		"large":                 {header + strings.Repeat("\x00", MaxModule), "are over 32MiB"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := readModule([]byte(tc.wasm)); err == nil || !strings.Contains(err.Error(), tc.want) {

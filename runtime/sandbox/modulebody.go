@@ -12,7 +12,6 @@ import (
 
 // Bounds of what a count can make of few bytes.
 const (
-	maxModule = 32 << 20 // bytes of a module
 	// maxElements bounds the types, imports, functions, tables, memories and
 	// exports of a module, each: an element of three bytes takes 48 in memory.
 	maxElements = 1_000_000

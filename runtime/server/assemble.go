@@ -112,15 +112,8 @@ func (a *assembly) loadPlugins(ctx context.Context, state sandbox.State) {
 }
 
 func (a *assembly) loadPlugin(ctx context.Context, p *config.Plugin, state sandbox.State) (*sandbox.Plugin, config.Problems) {
-	wasm, err := os.ReadFile(p.Source)
-	if err == nil && !bytes.HasPrefix(wasm, []byte("\x00asm")) {
-		err = fmt.Errorf("%s is not a WebAssembly module", p.Source)
-	}
+	wasm, advice, err := readModule(p.Source)
 	if err != nil {
-		advice := "compile it with `weft plugin build` and the folder of its source"
-		if errors.Is(err, os.ErrPermission) {
-			advice = "let the host read it"
-		}
 		return nil, config.Problems{{Pos: p.Pos, Text: fmt.Sprintf("plugin %s: %v", p.Name, err), Advice: advice}}
 	}
 	loaded, err := a.sandbox.Load(ctx, sandbox.Spec{
@@ -141,6 +134,29 @@ func (a *assembly) loadPlugin(ctx context.Context, p *config.Plugin, state sandb
 		problems = append(problems, config.Problem{Pos: p.Pos, Text: fmt.Sprintf("plugin %s: %s", p.Name, text)})
 	}
 	return nil, problems
+}
+
+// readModule reads a plugin's file. advice says what to do about an error.
+func readModule(file string) (wasm []byte, advice string, err error) {
+	info, err := os.Stat(file)
+	switch {
+	case err != nil:
+	case !info.Mode().IsRegular():
+		err = fmt.Errorf("%s is not a file", file)
+	case info.Size() > sandbox.MaxModule:
+		return nil, "leave out of it what the plugin doesn't use", fmt.Errorf("%s has %d bytes, over %d", file, info.Size(), sandbox.MaxModule)
+	default:
+		if wasm, err = os.ReadFile(file); err == nil && !bytes.HasPrefix(wasm, []byte("\x00asm")) {
+			err = fmt.Errorf("%s is not a WebAssembly module", file)
+		}
+	}
+	switch {
+	case errors.Is(err, os.ErrPermission):
+		return nil, "let the host read it", err
+	case err != nil:
+		return nil, "compile it with `weft plugin build` and the folder of its source", err
+	}
+	return wasm, "", nil
 }
 
 // setConfigs checks each app's config of each plugin, by the schema first and

@@ -159,14 +159,19 @@ func TestRefusedStart(t *testing.T) {
 	if err := os.WriteFile(text, []byte("(module)"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	huge := filepath.Join(t.TempDir(), "huge.wasm")
+	if err := errors.Join(os.WriteFile(huge, nil, 0o600), os.Truncate(huge, 1<<40)); err != nil {
+		t.Fatal(err)
+	}
 	t.Run("plugins", func(t *testing.T) {
 		file := writeConfig(t, "apps:\n"+appYAML("shop", "encrypted", "")+`plugins:
   missing: { source: ./missing.wasm }
   wrong: { source: "`+wrong+`" }
   text: { source: "`+text+`" }
   folder: { source: "`+filepath.Dir(text)+`" }
+  huge: { source: "`+huge+`" }
 pipeline:
-  stages: [ { plugin: missing, when: 'type == "textt" && nope' }, { plugin: wrong }, { plugin: text }, { plugin: folder } ]
+  stages: [ { plugin: missing, when: 'type == "textt" && nope' }, { plugin: wrong }, { plugin: text }, { plugin: folder }, { plugin: huge } ]
 `)
 		_, err := Start(t.Context(), file, discard())
 		var problems config.Problems
@@ -175,7 +180,8 @@ pipeline:
 		}
 		for _, want := range []string{
 			"plugin missing:", "no such file or directory (compile it with `weft plugin build`", "plugin wrong:", "nope",
-			"plugin text: " + text + " is not a WebAssembly module (compile it", "plugin folder: ", "is a directory (compile it",
+			"plugin text: " + text + " is not a WebAssembly module (compile it", "plugin folder: ", "is not a file (compile it",
+			"huge.wasm has 1099511627776 bytes, over 33554432 (leave out of it what the plugin doesn't use)",
 		} {
 			if !strings.Contains(err.Error(), want) {
 				t.Errorf("no %q in:\n%v", want, err)

@@ -66,6 +66,7 @@ func TestRunKeepsErrorsShort(t *testing.T) {
 		{"serve", "-c", "nowhere.yaml"},
 		{"callback", "-c", "nowhere.yaml", "--app", "shop", "--text", "x"},
 		{"plugin", "build", "nowhere"},
+		{"plugin", "check", "nowhere.wasm"},
 	} {
 		var out, errs strings.Builder
 		status := Run(t.Context(), args, Stdio{In: strings.NewReader(""), Out: &out, Err: &errs})

@@ -32,7 +32,7 @@ type command struct {
 }
 
 func commands() []command {
-	return []command{serveCommand(), checkCommand(), callbackCommand(), pluginBuildCommand(), versionCommand()}
+	return []command{serveCommand(), checkCommand(), callbackCommand(), pluginBuildCommand(), pluginCheckCommand(), versionCommand()}
 }
 
 // usageError is a mistake in the arguments.
