@@ -40,7 +40,7 @@ const callerTime = time.Minute
 // callerOf gives a caller on an instance of a plugin.
 func callerOf(t testing.TB, p *Plugin, ev *hostapi.Event) *caller {
 	t.Helper()
-	in, err := p.acquire(context.Background())
+	in, err := p.acquire(context.Background(), "shop")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +54,7 @@ func callerOf(t testing.TB, p *Plugin, ev *hostapi.Event) *caller {
 	}
 	t.Cleanup(func() {
 		in.bound.finish()
-		p.giveBack(context.Background(), in, nil)
+		p.giveBack(context.Background(), in, "shop", nil)
 	})
 	return c
 }

@@ -31,6 +31,7 @@ type instance struct {
 	memory api.Memory
 	bound  bound
 	linear *linearMemory
+	wear   wear
 
 	buffer, handle, check api.Function // check: nil where there is none
 
@@ -44,9 +45,13 @@ type instance struct {
 // newInstance makes a copy of the plugin and runs its start. The error is a
 // *CallError where the guest is at fault, else ctx's or wazero's.
 func (p *Plugin) newInstance(ctx context.Context) (*instance, error) {
+	linear, err := newLinearMemory(p.startMemory(), uint64(p.limits.Memory))
+	if err != nil {
+		return nil, err
+	}
 	in := &instance{
 		plugin: p,
-		linear: &linearMemory{max: uint64(p.limits.Memory)},
+		linear: linear,
 		stdout: lineWriter{level: slog.LevelInfo},
 		stderr: lineWriter{level: slog.LevelWarn},
 	}
@@ -55,7 +60,8 @@ func (p *Plugin) newInstance(ctx context.Context) (*instance, error) {
 	cfg := wazero.NewModuleConfig().WithName("").WithStartFunctions()
 	module, err := p.runtime.InstantiateModule(experimental.WithMemoryAllocator(ctx, in.linear), p.compiled, cfg)
 	if err != nil {
-		return nil, p.callError(reasonTrap, "instantiate: "+cleanText([]byte(err.Error())))
+		failed := p.callError(reasonTrap, "instantiate: "+cleanText([]byte(err.Error())))
+		return nil, errors.Join(failed, linear.free()) // wazero doesn't free it then
 	}
 	in.module, in.memory = module, module.Memory()
 	in.bound = bound{in: in, turn: make(chan struct{}, 1)}
@@ -69,6 +75,11 @@ func (p *Plugin) newInstance(ctx context.Context) (*instance, error) {
 		return nil, errors.Join(err, in.close(ctx))
 	}
 	return in, nil
+}
+
+// startMemory is what an instance's memory begins with, in bytes.
+func (p *Plugin) startMemory() uint64 {
+	return uint64(p.compiled.ExportedMemories()[exportMemory].Min()) * pageSize
 }
 
 // start runs the guest's start and asks it for its buffer.
@@ -285,7 +296,7 @@ func (in *instance) explainStop(why error, d time.Duration) *CallError {
 
 // close frees the instance. No call may be in it.
 func (in *instance) close(ctx context.Context) error {
-	if err := in.module.Close(ctx); err != nil {
+	if err := errors.Join(in.module.Close(ctx), in.linear.free()); err != nil {
 		return fmt.Errorf("close an instance of plugin %s: %w", in.plugin.name, err)
 	}
 	return nil

@@ -100,7 +100,7 @@ func (s *Sandbox) load(ctx context.Context, spec Spec) (*Plugin, []string) {
 	if _, ok := man.Capabilities["state"]; ok {
 		p.grants.State = spec.Grants.State
 	}
-	p.pool = &pool{max: p.limits.Instances, start: p.newInstance, live: map[*instance]struct{}{}}
+	p.pool = newPools(IsolationShared, p.limits.Instances, p.newInstance)
 	if p.module, problems = s.prepare(ctx, spec.Wasm, digest, opt); len(problems) > 0 {
 		return nil, problems
 	}
@@ -218,9 +218,9 @@ func compileModule(ctx context.Context, r wazero.Runtime, wasm []byte) (_ wazero
 
 // warm starts the first instance; where that fails, nothing of p is left.
 func (p *Plugin) warm(ctx context.Context) error {
-	in, err := p.pool.acquire(ctx)
+	in, err := p.pool.acquire(ctx, "")
 	if err == nil {
-		p.giveBack(ctx, in, nil)
+		p.giveBack(ctx, in, "", nil)
 		err = p.sandbox.add(p)
 	}
 	if err == nil {

@@ -29,7 +29,7 @@ type Plugin struct {
 	module   *fuel.Module // as it is run
 	runtime  wazero.Runtime
 	compiled wazero.CompiledModule
-	pool     *pool
+	pool     *pools
 	configs  atomic.Pointer[map[string]*Config] // by app
 	counts   counters
 	line     line // for run tokens
@@ -73,7 +73,7 @@ func (p *Plugin) SetConfigs(ctx context.Context, configs map[string]Config) map[
 		}
 		err, ok := checked[string(c.JSON)]
 		if !ok {
-			err = p.checkConfig(ctx, c.JSON)
+			err = p.checkConfig(ctx, app, c.JSON)
 			checked[string(c.JSON)] = err
 		}
 		if err != nil {
@@ -89,17 +89,17 @@ func (p *Plugin) SetConfigs(ctx context.Context, configs map[string]Config) map[
 	return failed
 }
 
-func (p *Plugin) checkConfig(ctx context.Context, json []byte) error {
-	in, err := p.acquire(ctx)
+func (p *Plugin) checkConfig(ctx context.Context, app string, json []byte) error {
+	in, err := p.acquire(ctx, app)
 	if err != nil {
 		return err
 	}
 	if in.check == nil {
-		p.giveBack(ctx, in, nil)
+		p.giveBack(ctx, in, app, nil)
 		return nil
 	}
 	var failed *CallError
-	defer func() { p.giveBack(ctx, in, failed) }()
+	defer func() { p.giveBack(ctx, in, app, failed) }()
 	if failed = in.checkConfig(ctx, json); failed != nil {
 		return failed
 	}
@@ -128,7 +128,7 @@ func (p *Plugin) handle(ctx context.Context, call *Call) (result Result, failed 
 		e.err = ErrNoConfig
 		return Result{}, e
 	}
-	in, err := p.acquire(ctx)
+	in, err := p.acquire(ctx, call.Event.App)
 	if err != nil {
 		return Result{}, err
 	}
@@ -138,7 +138,7 @@ func (p *Plugin) handle(ctx context.Context, call *Call) (result Result, failed 
 			failed = p.callError(reasonTrap, "the host panicked")
 			failed.broken = true
 		}
-		p.giveBack(ctx, in, failed)
+		p.giveBack(ctx, in, call.Event.App, failed)
 	}()
 	result, failed = in.handleEvent(ctx, call, cfg)
 	returned = true
@@ -153,8 +153,8 @@ func (p *Plugin) config(app string) *Config {
 }
 
 // acquire takes an instance from the pool; giveBack must follow.
-func (p *Plugin) acquire(ctx context.Context) (*instance, *CallError) {
-	in, err := p.pool.acquire(ctx)
+func (p *Plugin) acquire(ctx context.Context, app string) (*instance, *CallError) {
+	in, err := p.pool.acquire(ctx, app)
 	if err == nil {
 		return in, nil
 	}
@@ -176,7 +176,7 @@ func (p *Plugin) acquire(ctx context.Context) (*instance, *CallError) {
 
 // giveBack returns an instance to the pool, or ends it where its call left it
 // of no more use.
-func (p *Plugin) giveBack(ctx context.Context, in *instance, failed *CallError) {
+func (p *Plugin) giveBack(ctx context.Context, in *instance, app string, failed *CallError) {
 	ev := in.call.event
 	in.call = callState{}
 	usable := failed == nil || !failed.broken
@@ -186,7 +186,11 @@ func (p *Plugin) giveBack(ctx context.Context, in *instance, failed *CallError) 
 			p.log.Error("close an instance", slog.Any("error", err))
 		}
 	}
-	p.pool.release(in, usable)
+	if why := p.pool.release(in, app, usable); why != notWorn {
+		if err := in.close(context.WithoutCancel(ctx)); err != nil {
+			p.log.Error("close an instance", slog.Any("error", err))
+		}
+	}
 }
 
 // discarded counts and logs an instance that is not used again; ev is the event

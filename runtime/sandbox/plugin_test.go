@@ -110,7 +110,7 @@ func TestEventForGuest(t *testing.T) {
 // lastEvent reads the event that lies in the buffer of a plugin's instance.
 func lastEvent(t *testing.T, p *Plugin) *hostapi.Event {
 	t.Helper()
-	in := p.pool.idle[0]
+	in := p.pool.shared.idle[0]
 	b, ok := in.memory.Read(in.bufferAt, uint32(in.stackLen()))
 	if !ok {
 		t.Fatal("no buffer")
@@ -132,7 +132,7 @@ func TestBusy(t *testing.T) {
 	spec := watSpec(t, "empty", "")
 	spec.Limits.Instances = 1
 	p := load(t, newSandbox(t, Options{}), spec)
-	in, err := p.acquire(context.Background())
+	in, err := p.acquire(context.Background(), "shop")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,7 +142,7 @@ func TestBusy(t *testing.T) {
 	if e := callError(t, failed); e.Reason() != "busy" || failed.Error() != "plugin empty: busy: none of its 1 instances was free before the event's time ended" {
 		t.Errorf("got %v", failed)
 	}
-	p.giveBack(context.Background(), in, nil)
+	p.giveBack(context.Background(), in, "shop", nil)
 	if _, err := handle(p, textCall('0')); err != nil {
 		t.Error(err)
 	}
@@ -153,7 +153,7 @@ func TestCloseWaits(t *testing.T) {
 	spec := watSpec(t, "empty", "")
 	synctest.Test(t, func(t *testing.T) {
 		p := load(t, newSandbox(t, Options{}), spec)
-		in, failed := p.acquire(context.Background())
+		in, failed := p.acquire(context.Background(), "shop")
 		if failed != nil {
 			t.Fatal(failed)
 		}
@@ -174,7 +174,7 @@ func TestCloseWaits(t *testing.T) {
 		if _, err := in.handleEvent(context.Background(), textCall('0'), &Config{JSON: []byte("{}")}); err != nil {
 			t.Errorf("the call under way: %v", err)
 		}
-		p.giveBack(context.Background(), in, nil)
+		p.giveBack(context.Background(), in, "shop", nil)
 		synctest.Wait()
 		if !done {
 			t.Error("Close still waits")
@@ -218,7 +218,7 @@ func TestSandboxCloseWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSandbox(t, Options{})
 		p, other := load(t, s, spec), load(t, s, spec)
-		in, failed := p.acquire(context.Background())
+		in, failed := p.acquire(context.Background(), "shop")
 		if failed != nil {
 			t.Fatal(failed)
 		}
@@ -243,7 +243,7 @@ func TestSandboxCloseWaits(t *testing.T) {
 		if _, err := handle(other, textCall('0')); !errors.Is(err, ErrClosed) {
 			t.Errorf("a call of another plugin: %v", err)
 		}
-		p.giveBack(context.Background(), in, nil)
+		p.giveBack(context.Background(), in, "shop", nil)
 		wg.Wait()
 	})
 }
