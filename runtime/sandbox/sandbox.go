@@ -52,9 +52,12 @@ type Sandbox struct {
 	plugins map[*Plugin]struct{} // those of which something may run; nil once closed
 	loading int                  // calls of Load under way
 	loaded  chan struct{}        // closed once there are none, after Close began
+
+	stopSweeps context.CancelFunc
+	swept      chan struct{} // closed when the janitor has ended
 }
 
-// New returns a sandbox without plugins. It fails where CacheDir can't be made
+// New returns a sandbox without plugins, which the caller closes. It fails where CacheDir can't be made
 // or kept from other users.
 func New(_ context.Context, opt Options) (*Sandbox, error) {
 	if opt.Logger == nil {
@@ -70,7 +73,14 @@ func New(_ context.Context, opt Options) (*Sandbox, error) {
 	if err != nil {
 		return nil, fmt.Errorf("compile cache: %w", err)
 	}
-	return &Sandbox{opt: opt, started: time.Now(), cache: cache, tokens: newTokens(runtime.GOMAXPROCS(0)), plugins: map[*Plugin]struct{}{}, loaded: make(chan struct{})}, nil
+	s := &Sandbox{
+		opt: opt, started: time.Now(), cache: cache, tokens: newTokens(runtime.GOMAXPROCS(0)),
+		plugins: map[*Plugin]struct{}{}, loaded: make(chan struct{}), swept: make(chan struct{}),
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	s.stopSweeps = stop
+	go s.janitor(ctx)
+	return s, nil
 }
 
 func openCache(dir string) (wazero.CompilationCache, error) {
@@ -171,6 +181,8 @@ func (s *Sandbox) Close(ctx context.Context) error {
 	if plugins == nil {
 		return nil
 	}
+	s.stopSweeps()
+	<-s.swept
 	for p := range plugins {
 		p.shut(ctx)
 	}
