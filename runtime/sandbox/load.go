@@ -201,7 +201,10 @@ func (s *Sandbox) compile(ctx context.Context, p *Plugin) error {
 		return errors.Join(fmt.Errorf("the module can't be compiled: %s", firstLine(err)), r.Close(ctx))
 	}
 	p.runtime, p.compiled = r, compiled
-	p.module.Wasm = nil // of no more use, and 4 MB of a guest in Go
+	// Without its bytes, 4 MB of a guest in Go. Another load may use the original.
+	kept := *p.module
+	kept.Wasm = nil
+	p.module = &kept
 	return nil
 }
 
