@@ -77,8 +77,20 @@ func watSpec(t testing.TB, name, more string) Spec {
 	return Spec{Name: name, Wasm: withManifest(t, watModule(t, name), more)}
 }
 
+// newSandbox gives one that ends with the test. What it compiles is kept for
+// other tests, but where opt says something else.
 func newSandbox(t testing.TB, opt Options) *Sandbox {
 	t.Helper()
+	if opt.CacheDir == "" {
+		opt.CacheDir = filepath.Join(testFolder, "cache")
+	}
+	if opt.Compiler == nil && raceEnabled {
+		compiler, err := plainCompiler()
+		if err != nil {
+			t.Fatal(err)
+		}
+		opt.Compiler = compiler
+	}
 	s, err := New(context.Background(), opt)
 	if err != nil {
 		t.Fatal(err)

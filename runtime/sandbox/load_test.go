@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -210,34 +208,5 @@ func TestStartOrder(t *testing.T) {
 	want := []string{"INFO initialize", "INFO start", "INFO buffer"}
 	if got := logs.texts(t); !slices.Equal(got, want) {
 		t.Errorf("called %q, want %q", got, want)
-	}
-}
-
-// TestCacheDir: compiled code is kept from other users and is found again.
-func TestCacheDir(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "cache")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	for range 2 {
-		s, err := New(context.Background(), Options{CacheDir: dir})
-		if err != nil {
-			t.Fatal(err)
-		}
-		load(t, s, watSpec(t, "empty", ""))
-		if err := s.Close(context.Background()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	info, err := os.Stat(dir)
-	if err != nil || info.Mode().Perm() != 0o700 {
-		t.Errorf("mode %v, %v; want 0700", info.Mode(), err)
-	}
-	entries, err := filepath.Glob(filepath.Join(dir, "*", "*"))
-	if err != nil || len(entries) != 1 {
-		t.Errorf("%d entries, %v; want 1", len(entries), err)
-	}
-	if _, err := New(context.Background(), Options{CacheDir: filepath.Join(entries[0], "below-a-file")}); err == nil {
-		t.Error("a cache below a file was accepted")
 	}
 }

@@ -180,20 +180,20 @@ func FuzzLoad(f *testing.F) {
 	for _, name := range []string{"empty", "start-order", "early-calls", "many-misdeeds"} {
 		f.Add(withManifest(f, watModule(f, name), ""))
 	}
+	s := newSandbox(f, Options{})
 	f.Fuzz(func(t *testing.T, wasm []byte) {
 		if len(wasm) > 1<<14 {
 			t.Skip("large ones show nothing more")
-		}
-		s, err := New(context.Background(), Options{})
-		if err != nil {
-			t.Fatal(err)
 		}
 		p, err := s.Load(context.Background(), Spec{Name: "it", Wasm: wasm})
 		var refused *LoadError
 		if err != nil && (!errors.As(err, &refused) || len(refused.Problems) == 0) || (err == nil) != (p != nil) {
 			t.Errorf("got %v, %v", p, err)
 		}
-		if err := s.Close(context.Background()); err != nil {
+		if p == nil {
+			return
+		}
+		if err := p.Close(context.Background()); err != nil {
 			t.Error(err)
 		}
 	})

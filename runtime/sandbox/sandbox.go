@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"runtime"
 	"sync"
 	"time"
@@ -26,9 +25,14 @@ import (
 // Options are the surroundings of a Sandbox. The zero value works.
 type Options struct {
 	// CacheDir keeps compiled modules between starts. Its entries are native
-	// code that the host runs, so it is made, or set to, mode 0700. Empty:
-	// compiled code is kept in memory only.
+	// code that the host runs, so it is made, or set to, mode 0700. Several
+	// hosts and commands may have the same. Empty: a temporary folder, which
+	// Close removes.
 	CacheDir string
+	// Compiler is the command that compiles modules, in a process of its own:
+	// the program, as a path, and its arguments. It must call Compile, and be
+	// built as this program is. Empty: this program with the argument compile.
+	Compiler []string
 	// Logger takes the plugins' log lines and the sandbox's own; nil: none.
 	Logger *slog.Logger
 	// Now is the wall clock that guests see; nil: time.Now. Time limits use
@@ -45,21 +49,25 @@ type Options struct {
 type Sandbox struct {
 	opt     Options
 	started time.Time // what the guests' monotonic clock counts from
-	cache   wazero.CompilationCache
+	cache   *moduleCache
+	flights flights
 	tokens  *tokens
+
+	compiler      []string
+	compilers     chan struct{} // has an element for each that is at work
+	compileTime   time.Duration // of one module
+	compileMemory int64         // bytes, for one module
 
 	mu      sync.Mutex
 	plugins map[*Plugin]struct{} // those of which something may run; nil once closed
 	loading int                  // calls of Load under way
 	loaded  chan struct{}        // closed once there are none, after Close began
-
-	stopSweeps context.CancelFunc
-	swept      chan struct{} // closed when the janitor has ended
 }
 
-// New returns a sandbox without plugins, which the caller closes. It fails where CacheDir can't be made
-// or kept from other users.
-func New(_ context.Context, opt Options) (*Sandbox, error) {
+// New returns a sandbox without plugins. It fails where CacheDir can't be made
+// or kept from other users, and in a process that a sandbox started as a
+// compiler.
+func New(ctx context.Context, opt Options) (*Sandbox, error) {
 	if opt.Logger == nil {
 		opt.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -69,31 +77,23 @@ func New(_ context.Context, opt Options) (*Sandbox, error) {
 	if opt.Rand == nil {
 		opt.Rand = rand.Reader
 	}
-	cache, err := openCache(opt.CacheDir)
+	if isCompiler() {
+		return nil, errors.New("this process was started as a compiler: it has to call Compile")
+	}
+	command, err := compilerCommand(opt.Compiler)
+	if err != nil {
+		return nil, err
+	}
+	cache, err := openCache(ctx, opt.CacheDir, opt.Logger)
 	if err != nil {
 		return nil, fmt.Errorf("compile cache: %w", err)
 	}
-	s := &Sandbox{
-		opt: opt, started: time.Now(), cache: cache, tokens: newTokens(runtime.GOMAXPROCS(0)),
-		plugins: map[*Plugin]struct{}{}, loaded: make(chan struct{}), swept: make(chan struct{}),
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	s.stopSweeps = stop
-	go s.janitor(ctx)
-	return s, nil
-}
-
-func openCache(dir string) (wazero.CompilationCache, error) {
-	if dir == "" {
-		return wazero.NewCompilationCache(), nil
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
-	}
-	if err := os.Chmod(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("keep other users out: %w", err)
-	}
-	return wazero.NewCompilationCacheWithDir(dir)
+	cores := runtime.GOMAXPROCS(0)
+	return &Sandbox{
+		opt: opt, started: time.Now(), cache: cache, tokens: newTokens(cores),
+		compiler: command, compilers: make(chan struct{}, cores), compileTime: compileTime, compileMemory: compileMemory,
+		plugins: map[*Plugin]struct{}{}, loaded: make(chan struct{}),
+	}, nil
 }
 
 // features are those of WebAssembly 2.0 and no other, written out so that a
@@ -109,11 +109,7 @@ const features = api.CoreFeatureMutableGlobal |
 
 // newRuntime returns the runtime of one plugin, with the host's modules in it.
 func (s *Sandbox) newRuntime(ctx context.Context) (wazero.Runtime, error) {
-	cfg := wazero.NewRuntimeConfigCompiler().
-		WithCoreFeatures(features).
-		WithCompilationCache(s.cache).
-		WithDebugInfoEnabled(false)
-	r := wazero.NewRuntimeWithConfig(ctx, cfg)
+	r := wazero.NewRuntimeWithConfig(ctx, runtimeConfig(s.cache.wazero))
 	refuel := r.NewHostModuleBuilder(moduleFuel).NewFunctionBuilder().WithGoModuleFunction(fuelCall{}, nil, nil).Export(nameRefuel)
 	if _, err := refuel.Instantiate(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("host module %s: %w", moduleFuel, err), r.Close(ctx))
@@ -181,8 +177,6 @@ func (s *Sandbox) Close(ctx context.Context) error {
 	if plugins == nil {
 		return nil
 	}
-	s.stopSweeps()
-	<-s.swept
 	for p := range plugins {
 		p.shut(ctx)
 	}
@@ -198,5 +192,5 @@ func (s *Sandbox) Close(ctx context.Context) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	return s.cache.Close(ctx)
+	return s.cache.close(ctx)
 }

@@ -28,8 +28,16 @@ const (
 	testAppID = "wx0123456789abcdef"
 )
 
-// TestMain keeps what the sandbox compiles for all tests of this run.
+// TestMain keeps what the sandbox compiles for all tests of this run. The
+// sandbox starts this program as its compiler, too.
 func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == "compile" {
+		if err := Compile(context.Background(), os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	dir, err := os.MkdirTemp("", "weft-server-test-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -11,6 +11,14 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
+// TestMain: a sandbox in this program starts it as its compiler.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == "compile" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
 // TestScripts runs testdata/script: the commands as a user types them. They are
 // the program as users have it: under the race detector it compiles a plugin ten
 // times slower.

@@ -28,11 +28,12 @@ type command struct {
 	synopsis string // its arguments
 	summary  string // one line
 	help     string // what follows the summary in its own help
+	internal bool   // not for users: the overview leaves it out
 	run      func(ctx context.Context, fs *flag.FlagSet, args []string, stdio Stdio) error
 }
 
 func commands() []command {
-	return []command{serveCommand(), checkCommand(), callbackCommand(), pluginBuildCommand(), pluginCheckCommand(), versionCommand()}
+	return []command{serveCommand(), checkCommand(), callbackCommand(), pluginBuildCommand(), pluginCheckCommand(), versionCommand(), compileCommand()}
 }
 
 // usageError is a mistake in the arguments.
@@ -128,7 +129,9 @@ func overview() string {
 	var b strings.Builder
 	b.WriteString("Weft runs sandboxed plugins behind WeChat callbacks.\n\n")
 	for _, c := range commands() {
-		fmt.Fprintf(&b, "  weft %-14s %s\n", c.name, c.summary)
+		if !c.internal {
+			fmt.Fprintf(&b, "  weft %-14s %s\n", c.name, c.summary)
+		}
 	}
 	b.WriteString("\nweft COMMAND --help says more. Exit status: 0 fine, 1 what it looked at is wrong, 2 usage.\n")
 	return b.String()

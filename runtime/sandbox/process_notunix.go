@@ -1,0 +1,14 @@
+//go:build !unix
+
+package sandbox
+
+import (
+	"os"
+	"syscall"
+)
+
+// ownGroup starts a process as any other: there are no groups here.
+func ownGroup() *syscall.SysProcAttr { return nil }
+
+// killGroup ends a process.
+func killGroup(p *os.Process) error { return p.Kill() }
