@@ -60,7 +60,7 @@ func TestFaults(t *testing.T) {
 					t.Errorf("the neighbour: %v, %v", got, err)
 				}
 			}
-			want := Stats{Instances: 1, Idle: 1, Calls: 4, Failed: zeroCounts(), Discards: zeroCounts()}
+			want := Stats{Instances: 1, Idle: 1, Calls: 4, Failed: zeroCounts(), Discards: zeroDiscards()}
 			want.Failed[tc.reason] = 2
 			if tc.discard {
 				want.Discards[tc.reason] = 2
@@ -76,6 +76,15 @@ func zeroCounts() map[string]uint64 {
 	m := map[string]uint64{}
 	for r := range reasonCount {
 		m[r.String()] = 0
+	}
+	return m
+}
+
+// zeroDiscards is no instance discarded, of any reason.
+func zeroDiscards() map[string]uint64 {
+	m := zeroCounts()
+	for w := notWorn + 1; w < wornCount; w++ {
+		m[w.String()] = 0
 	}
 	return m
 }

@@ -187,9 +187,7 @@ func (p *Plugin) giveBack(ctx context.Context, in *instance, app string, failed 
 		}
 	}
 	if why := p.pool.release(in, app, usable); why != notWorn {
-		if err := in.close(context.WithoutCancel(ctx)); err != nil {
-			p.log.Error("close an instance", slog.Any("error", err))
-		}
+		p.retire(ctx, in, why)
 	}
 }
 

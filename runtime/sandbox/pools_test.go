@@ -68,7 +68,7 @@ func TestWornMemory(t *testing.T) {
 			continue
 		}
 		grow(mustAcquire(t, p), c.goes)
-		if why := p.release(in, true); why != wornMemory || why.String() != "memory" {
+		if why := p.release(in, true); why != wornMemory || why.String() != "high-water" {
 			t.Errorf("%+v: %q after growing past the mark", c, why)
 		}
 		if live, idle, _ := p.count(); live != 0 || idle != 0 {

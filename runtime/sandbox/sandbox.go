@@ -62,11 +62,14 @@ type Sandbox struct {
 	plugins map[*Plugin]struct{} // those of which something may run; nil once closed
 	loading int                  // calls of Load under way
 	loaded  chan struct{}        // closed once there are none, after Close began
+
+	stopSweeps context.CancelFunc
+	swept      chan struct{} // closed when the janitor has ended
 }
 
-// New returns a sandbox without plugins. It fails where CacheDir can't be made
-// or kept from other users, and in a process that a sandbox started as a
-// compiler.
+// New returns a sandbox without plugins, which the caller closes. It fails where
+// CacheDir can't be made or kept from other users, and in a process that a
+// sandbox started as a compiler.
 func New(ctx context.Context, opt Options) (*Sandbox, error) {
 	if opt.Logger == nil {
 		opt.Logger = slog.New(slog.DiscardHandler)
@@ -89,11 +92,14 @@ func New(ctx context.Context, opt Options) (*Sandbox, error) {
 		return nil, fmt.Errorf("compile cache: %w", err)
 	}
 	cores := runtime.GOMAXPROCS(0)
-	return &Sandbox{
+	s := &Sandbox{
 		opt: opt, started: time.Now(), cache: cache, tokens: newTokens(cores),
 		compiler: command, compilers: make(chan struct{}, cores), compileTime: compileTime, compileMemory: compileMemory,
-		plugins: map[*Plugin]struct{}{}, loaded: make(chan struct{}),
-	}, nil
+		plugins: map[*Plugin]struct{}{}, loaded: make(chan struct{}), swept: make(chan struct{}),
+	}
+	ctx, s.stopSweeps = context.WithCancel(context.WithoutCancel(ctx))
+	go s.janitor(ctx)
+	return s, nil
 }
 
 // features are those of WebAssembly 2.0 and no other, written out so that a
@@ -177,6 +183,8 @@ func (s *Sandbox) Close(ctx context.Context) error {
 	if plugins == nil {
 		return nil
 	}
+	s.stopSweeps()
+	<-s.swept
 	for p := range plugins {
 		p.shut(ctx)
 	}

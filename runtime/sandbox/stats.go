@@ -7,6 +7,7 @@ type counters struct {
 	calls    atomic.Uint64
 	failed   [reasonCount]atomic.Uint64
 	discards [reasonCount]atomic.Uint64
+	worn     [wornCount]atomic.Uint64
 }
 
 // Stats is a plugin's use at one moment, for metrics. The counts run from the
@@ -17,7 +18,7 @@ type Stats struct {
 	Waiting   int               // calls that wait for an instance
 	Calls     uint64            // of Handle
 	Failed    map[string]uint64 // calls that ended in an error, by CallError.Reason
-	Discards  map[string]uint64 // instances not used again, by the reason
+	Discards  map[string]uint64 // instances not used again, by the reason: CallError.Reason, or calls, high-water, idle
 }
 
 // Stats reads the plugin's counters. All reasons are there, also with 0.
@@ -27,6 +28,9 @@ func (p *Plugin) Stats() Stats {
 	for r := range reasonCount {
 		s.Failed[r.String()] = p.counts.failed[r].Load()
 		s.Discards[r.String()] = p.counts.discards[r].Load()
+	}
+	for w := notWorn + 1; w < wornCount; w++ {
+		s.Discards[w.String()] = p.counts.worn[w].Load()
 	}
 	return s
 }

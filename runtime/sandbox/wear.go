@@ -24,7 +24,7 @@ const (
 )
 
 // String is the metric's label.
-func (w worn) String() string { return [wornCount]string{"", "calls", "memory", "idle"}[w] }
+func (w worn) String() string { return [wornCount]string{"", "calls", "high-water", "idle"}[w] }
 
 // wear is what a pool notes of an instance. The pool's lock guards it.
 type wear struct {

@@ -24,6 +24,11 @@ func TestCost(t *testing.T) {
 		{"behind br", `(block (br 0) (drop (i32.const 1)))`, 0, 1},
 		{"br_table", `(block (block (br_table 0 1 (local.get 0))) (drop (i32.const 1)))`, 0, 4},
 		{"loop", `(loop (br_if 0 (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))`, 10, 50},
+		{"loop by br", `(loop (if (local.get 0) (then (local.set 0 (i32.sub (local.get 0) (i32.const 1))) (br 1))))`, 10, 10*7 + 2},
+		{"loop with arms", `(loop (if (i32.and (local.get 0) (i32.const 1)) (then (nop)) (else (drop (i32.const 1))))
+			(br_if 0 (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))`, 10, 10*9 + 5*2},
+		{"loop in a loop", `(loop (loop (local.set 0 (i32.sub (local.get 0) (i32.const 1))) (if (i32.and (local.get 0) (i32.const 3)) (then (br 1))))
+			(if (local.get 0) (then (br 1))))`, 8, 8*8 + 6 + 2*2 + 1},
 		{"loop that isn't one", `(loop (drop (i32.const 1)))`, 0, 2},
 		{"call", `(call $leaf) (call $leaf)`, 0, 6},
 		{"grow", `(drop (memory.grow (local.get 0)))`, 2, 3 + 2*1024},

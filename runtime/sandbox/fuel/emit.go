@@ -11,8 +11,11 @@ type emitter struct {
 	frames []label
 	depth  uint32 // labels that are open in what is written
 	// Locals that are added where they are needed, i64 and i32; of no value
-	// between instructions of the original.
+	// between instructions of the original, but fuel where inLocal says so.
 	fuel, count uint32
+	// inLocal: in a function that loops the local holds what fuel is left, and
+	// the global has it whenever something else may look: at calls, at the end.
+	inLocal bool
 }
 
 // label is a block of the original whose end hasn't come.
@@ -94,7 +97,16 @@ func (e *emitter) instruction(in *instr, end int) {
 			e.instead(in, end)
 			e.out = appendU32(append(e.out, opBr), e.label(uint32(len(e.frames)-1)))
 		}
-	case opCall, opRefFunc:
+	case opCall:
+		e.call(in, end)
+	case opCallIndirect:
+		if e.inLocal {
+			e.copyTo(in.at)
+			e.store()
+			e.copyTo(end)
+			e.load()
+		}
+	case opRefFunc:
 		if in.x >= e.m.importFuncs {
 			e.instead(in, end)
 			e.out = appendU32(append(e.out, byte(in.code)), in.x+1)
@@ -104,8 +116,58 @@ func (e *emitter) instruction(in *instr, end int) {
 		e.copies(in, end)
 	case opMemoryGrow, opMemoryInit, opTableFill, opTableCopy, opTableInit:
 		e.instead(in, end)
-		e.out = appendU32(append(e.out, opCall), e.w.helperOf(in))
+		e.callOut(e.w.helperOf(in))
 	}
+}
+
+// callOut calls a function that looks at the fuel and may change it.
+func (e *emitter) callOut(index uint32) {
+	e.store()
+	e.out = appendU32(append(e.out, opCall), index)
+	e.load()
+}
+
+// store gives the global what the local has, where that counts.
+func (e *emitter) store() {
+	if e.inLocal {
+		e.out = appendU32(append(e.out, opLocalGet), e.fuel)
+		e.out = append(e.out, e.w.setFuel...)
+	}
+}
+
+// load gives the local what the global has, where the local counts.
+func (e *emitter) load() {
+	if e.inLocal {
+		e.out = append(e.out, e.w.getFuel...)
+		e.out = appendU32(append(e.out, opLocalSet), e.fuel)
+	}
+}
+
+func (e *emitter) getFuel() {
+	if e.inLocal {
+		e.out = appendU32(append(e.out, opLocalGet), e.fuel)
+	} else {
+		e.out = append(e.out, e.w.getFuel...)
+	}
+}
+
+func (e *emitter) setFuel() {
+	if e.inLocal {
+		e.out = appendU32(append(e.out, opLocalSet), e.fuel)
+	} else {
+		e.out = append(e.out, e.w.setFuel...)
+	}
+}
+
+func (e *emitter) call(in *instr, end int) {
+	index := in.x
+	if index >= e.m.importFuncs {
+		index++
+	} else if !e.inLocal {
+		return
+	}
+	e.instead(in, end)
+	e.callOut(index)
 }
 
 // label gives the number in what is written of a label of the original.
@@ -131,12 +193,12 @@ func (e *emitter) copies(in *instr, end int) {
 	e.out = appendU32(append(e.out, opLocalGet), e.count)
 	e.out = append(appendI32(e.out, shortCopy), opI32GtU, opIf)
 	e.out = e.appendBlock(e.out, blockType{index: w.funcType(copyOperands, nil)})
-	e.out = appendU32(append(e.out, opCall), helper)
+	e.callOut(helper)
 	e.out = append(e.out, opElse)
-	e.out = append(e.out, w.getFuel...)
+	e.getFuel()
 	e.out = appendU32(append(e.out, opLocalGet), e.count)
 	e.out = append(appendI64(append(e.out, opI64ExtendU), bytesShift), opI64ShrU, opI64Sub)
-	e.out = append(e.out, w.setFuel...)
+	e.setFuel()
 	e.out = append(e.out, e.m.b[in.at:end]...)
 	e.out = append(e.out, opEnd)
 }
@@ -151,26 +213,36 @@ func (e *emitter) charge(s site) {
 	}
 	e.takeFuel(s.cost)
 	e.belowZero()
-	e.out = e.w.appendIfRefuel(e.out)
+	e.ifRefuel()
+}
+
+// ifRefuel calls the host if the value on the stack isn't 0.
+func (e *emitter) ifRefuel() {
+	e.out = append(e.out, opIf, blockEmpty)
+	e.callOut(e.w.refuel)
+	e.out = append(e.out, opEnd)
 }
 
 // addFuel adds or subtracts.
 func (e *emitter) addFuel(op byte, cost int64) {
-	e.out = append(e.out, e.w.getFuel...)
+	e.getFuel()
 	e.out = appendI64(e.out, cost)
 	e.out = append(e.out, op)
-	e.out = append(e.out, e.w.setFuel...)
+	e.setFuel()
 }
 
 // takeFuel subtracts and leaves on the stack what there is then.
 func (e *emitter) takeFuel(cost int64) {
-	e.out = append(e.out, e.w.getFuel...)
+	e.getFuel()
 	if cost == 0 {
 		return
 	}
 	e.out = appendI64(e.out, cost)
 	e.out = append(e.out, opI64Sub)
 	e.out = appendU32(append(e.out, opLocalTee), e.fuel)
+	if e.inLocal {
+		return
+	}
 	e.out = append(e.out, e.w.setFuel...)
 	e.out = appendU32(append(e.out, opLocalGet), e.fuel)
 }
@@ -225,8 +297,8 @@ func (e *emitter) end(after int) {
 		return
 	}
 	e.copyTo(after)
-	e.out = append(e.out, opBr, 2, opEnd, opCall)
-	e.out = appendU32(e.out, e.w.refuel)
+	e.out = append(e.out, opBr, 2, opEnd)
+	e.callOut(e.w.refuel)
 	if l.cost > 0 {
 		e.addFuel(opI64Add, l.cost)
 	}

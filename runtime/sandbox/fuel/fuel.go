@@ -3,11 +3,12 @@
 // did but for that.
 //
 // It counts down fuel, one unit for each instruction, in a global that is
-// appended to the module. Each basic block subtracts its cost at its start;
-// function entries and loop headers look whether the global went below zero,
-// and then call the host, which refills it or ends the call by a panic. A
-// second global counts down the bytes of stack that are left, by an estimate;
-// a function that finds it below zero calls the host likewise.
+// appended to the module. Each basic block subtracts its cost at its start, or
+// where what comes before it always leads there; function entries and loop
+// headers look whether it went below zero, and then call the host, which
+// refills it or ends the call by a panic. A second global counts down the bytes
+// of stack that are left, by an estimate; a function that finds it below zero
+// calls the host likewise.
 package fuel
 
 import "fmt"
@@ -27,6 +28,8 @@ type Options struct {
 	// Globals lets the host reset an instance: the module exports every mutable
 	// global of its own of type i32, i64, f32 or f64.
 	Globals bool
+	// apart: each block is charged by itself, for tests.
+	apart bool
 	// Limits bound the work that a hostile module makes, here and in what
 	// compiles it.
 	Limits Limits
@@ -58,7 +61,9 @@ type Module struct {
 	Wasm []byte
 	// Fuel and Stack are the names under which the module exports its globals,
 	// both mutable i64. Fuel starts at 0: the host sets it before a call, and
-	// adds to it, until it is not below zero, when it is called. Stack starts
+	// adds to it, until it is not below zero, when it is called. It is right
+	// whenever the module calls out or comes back; behind a trap it may be what
+	// it was at the last call or at the start of the function. Stack starts
 	// at Options.Stack and is there again whenever no call is in the instance;
 	// where it is below zero as the host is called, the host has to end the
 	// call: calls went too deep.

@@ -14,6 +14,7 @@ type site struct {
 	at   int // offset, in the module, of the instruction that follows
 	cost int64
 	kind siteKind
+	ways int // into it, as in way.next, where all are always taken; else 0
 }
 
 type siteKind uint8
@@ -33,6 +34,8 @@ type survey struct {
 	r            reader
 	sites        []site
 	frames       []frame
+	ways         []way
+	forks        []fork
 	live         bool // the instruction that comes can be reached
 	unchecked    int64
 	params       uint32
@@ -54,6 +57,8 @@ type frame struct {
 	targeted bool // something that can be reached branches to its label
 	params   bool // of opLoop: it takes parameters
 	site     int  // of opLoop: the index of its header's
+	fork     int  // of opIf and opElse whose start can be reached: the index of its fork
+	join     join // of its label, and for all but opLoop of its end
 }
 
 // function surveys the body of a function of the original.
@@ -65,6 +70,7 @@ func (s *survey) function(index uint32, body span) error {
 	s.code = s.r.at
 	s.sites = append(s.sites[:0], site{at: s.r.at})
 	s.frames = append(s.frames[:0], frame{op: opBlock, live: true})
+	s.ways, s.forks = s.ways[:0], s.forks[:0]
 	s.live, s.unchecked, s.instructions = true, 0, 0
 	s.calls, s.loops, s.bulk, s.copies = false, false, false, false
 	total := int64(0)
@@ -87,6 +93,9 @@ func (s *survey) function(index uint32, body span) error {
 	}
 	if s.calls || s.loops || s.bulk || total > smallLeaf {
 		s.sites[0].kind = siteCheck
+	}
+	if s.r.err == nil && !s.o.apart {
+		s.coalesce()
 	}
 	return s.r.failed()
 }
@@ -176,13 +185,19 @@ func (s *survey) step(in *instr) {
 			s.r.fail(in.at, "else without if")
 			return
 		}
+		if s.live {
+			s.enter(&f.join)
+		}
 		f.op, f.thenLive = opElse, s.live
 		s.live = f.live
 		s.newSite()
+		if f.live {
+			s.forks[f.fork].other = len(s.sites) - 1
+		}
 	case opEnd:
 		s.close()
 	case opBr, opBrIf:
-		s.target(in.x)
+		s.target(in.x, in.code == opBr)
 		if in.code == opBrIf {
 			s.newSite()
 		} else {
@@ -191,7 +206,7 @@ func (s *survey) step(in *instr) {
 	case opBrTable:
 		r := reader{b: s.m.b, at: in.labels, end: s.r.at}
 		for range uint64(in.x) + 1 {
-			s.target(r.u32())
+			s.target(r.u32(), false)
 		}
 		s.live = false
 	case opReturn, opUnreachable:
@@ -223,6 +238,13 @@ func (s *survey) open(in *instr) {
 		return
 	}
 	f := frame{op: byte(in.code), live: s.live}
+	if in.code == opLoop && s.live {
+		s.enter(&f.join)
+	}
+	if in.code == opIf && s.live {
+		f.fork = len(s.forks)
+		s.forks = append(s.forks, fork{from: len(s.sites) - 1, then: len(s.sites)})
+	}
 	if in.code != opBlock {
 		s.newSite()
 	}
@@ -244,23 +266,41 @@ func (s *survey) close() {
 		} else if f.targeted {
 			s.sites[f.site].kind = siteHeader
 		}
+		if !f.join.pinned {
+			s.sites[f.site].ways = f.join.ways
+		}
 		return
-	case opBlock:
-		s.live = s.live || f.targeted
-	case opIf:
-		s.live = f.live
-	case opElse:
+	case opBlock, opElse:
+		if s.live {
+			s.enter(&f.join)
+		}
 		s.live = s.live || f.thenLive || f.targeted
+	case opIf:
+		if f.live && !s.live && !f.targeted {
+			s.forks[f.fork].other = len(s.sites)
+		}
+		f.join.pinned = true
+		s.live = f.live
 	}
 	if s.live && (f.targeted || f.op != opBlock) {
 		s.newSite()
+		if !f.join.pinned {
+			s.sites[len(s.sites)-1].ways = f.join.ways
+		}
 	}
 }
 
-// target marks the label as one that is branched to.
-func (s *survey) target(label uint32) {
-	if s.live {
-		s.frames[len(s.frames)-1-int(label)].targeted = true
+// target marks the label as one that is branched to, always or not.
+func (s *survey) target(label uint32, always bool) {
+	if !s.live {
+		return
+	}
+	f := &s.frames[len(s.frames)-1-int(label)]
+	f.targeted = true
+	if always {
+		s.enter(&f.join)
+	} else {
+		f.join.pinned = true
 	}
 }
 
