@@ -11,7 +11,10 @@
 // calls the host likewise.
 package fuel
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // Options are what a module is rewritten for. The zero value is usable.
 type Options struct {
@@ -37,10 +40,10 @@ type Options struct {
 
 // Limits bound the parts of a module. 0 means the default that each names.
 type Limits struct {
-	Types      int // 100,000
+	Types      int // 10,000
 	Imports    int // 10,000
 	Functions  int // 100,000
-	Globals    int // 100,000
+	Globals    int // 10,000
 	Exports    int // 10,000
 	Tables     int // 100; they start with TableSize elements in all at most
 	TableSize  int // 65,536
@@ -54,6 +57,11 @@ type Limits struct {
 	Labels     int // of one br_table, 65,536
 	Output     int // bytes of the rewritten module, 128 MiB
 	CustomSize int // bytes of all custom sections, 16 MiB
+	// Compile is what wazero's compiler may take for the module, by an estimate
+	// that is rather too high; 60 s. Less is accepted for a small module: 1 s,
+	// and 25 µs for each byte of code, which is ten times what code of real
+	// compilers takes.
+	Compile time.Duration
 }
 
 // Module is a rewritten module.
@@ -148,14 +156,17 @@ func (o Options) withDefaults() Options {
 		o.Stack = 16 << 20
 	}
 	l := &o.Limits
+	if l.Compile <= 0 {
+		l.Compile = time.Minute
+	}
 	for _, d := range []struct {
 		limit *int
 		value int
 	}{
-		{&l.Types, 100_000},
+		{&l.Types, 10_000},
 		{&l.Imports, 10_000},
 		{&l.Functions, 100_000},
-		{&l.Globals, 100_000},
+		{&l.Globals, 10_000},
 		{&l.Exports, 10_000},
 		{&l.Tables, 100},
 		{&l.TableSize, 65_536},

@@ -11,6 +11,7 @@ type outline struct {
 
 	importFuncs, importGlobals uint32
 	globals, memories          uint32 // imports included
+	mutable                    int64  // globals, imports included
 	tables                     []byte // the reference type of each, imports first
 	elems                      uint32
 	dataCount                  uint32   // of the section that says it; 0 without
@@ -215,6 +216,7 @@ func (m *outline) readImports(r *reader, o *Options) {
 			m.memories++
 		case kindGlobal:
 			if _, mutable := r.globalType(); mutable {
+				m.mutable++
 				m.resets.imported = first(m.resets.imported, m.importGlobals)
 			}
 			m.importGlobals++
@@ -259,6 +261,9 @@ func (m *outline) walkGlobals(r *reader, l *Limits) {
 	for i := range n {
 		t, mutable := r.globalType()
 		m.resets.global(m.importGlobals+i, t, mutable)
+		if mutable {
+			m.mutable++
+		}
 		m.constant(r, nil)
 	}
 }

@@ -3,6 +3,7 @@ package fuel
 import (
 	"encoding/binary"
 	"fmt"
+	"time"
 )
 
 // rewriter holds what is appended to a module while its parts are written.
@@ -23,6 +24,8 @@ type rewriter struct {
 	globalNames         []string // of Module.Globals
 	addedGlobals        []export // those that the original doesn't export
 	allLocals           uint64
+	compiling           time.Duration // an estimate, of the functions so far
+	edges               int64         // most of one of them
 	survey              survey
 	emit                emitter
 }
@@ -79,6 +82,9 @@ func (w *rewriter) code() ([]byte, error) {
 		if w.allLocals > uint64(w.o.Limits.AllLocals) {
 			return nil, &Error{Offset: body.at, Text: fmt.Sprintf("functions with more than %d locals in all", w.o.Limits.AllLocals)}
 		}
+		if err := w.compile(original, body); err != nil {
+			return nil, err
+		}
 		b := w.emit.function(original, body, &w.survey)
 		if len(out)+len(b) > w.o.Limits.Output {
 			return nil, w.tooLarge(body.at)
@@ -92,6 +98,26 @@ func (w *rewriter) code() ([]byte, error) {
 		out = append(out, b...)
 	}
 	return out, nil
+}
+
+// compile counts what a compiler has to do for the function that was surveyed,
+// and refuses more than is accepted for so much code.
+func (w *rewriter) compile(original uint32, body span) error {
+	w.compiling += time.Duration(w.survey.work.total())
+	w.edges = max(w.edges, w.survey.work.edges)
+	code := w.m.codeSize()
+	most := min(w.o.Limits.Compile, time.Second+time.Duration(nanosByte*int64(code)))
+	if total := w.compileTime(); total > most {
+		return &Error{Offset: body.at, Text: fmt.Sprintf(
+			"up to function %d the module takes %v to compile, by an estimate; at most %v are accepted for %d bytes of code",
+			original, total.Round(time.Millisecond), most.Round(time.Millisecond), code)}
+	}
+	return nil
+}
+
+// compileTime is an estimate, of the functions so far.
+func (w *rewriter) compileTime() time.Duration {
+	return w.compiling + time.Duration(nanosTable*w.edges*int64(len(w.m.bodies)))
 }
 
 func (w *rewriter) tooLarge(at int) *Error {

@@ -45,6 +45,7 @@ type survey struct {
 	code         int    // where instructions begin
 	index        uint32 // of the function, the original's
 	instructions int64
+	work         work
 	calls, loops bool // it calls functions; it has a loop
 	bulk, copies bool // it works in bulk; by memory.fill or memory.copy
 }
@@ -59,6 +60,7 @@ type frame struct {
 	site     int  // of opLoop: the index of its header's
 	fork     int  // of opIf and opElse whose start can be reached: the index of its fork
 	join     join // of its label, and for all but opLoop of its end
+	region   region
 }
 
 // function surveys the body of a function of the original.
@@ -73,6 +75,8 @@ func (s *survey) function(index uint32, body span) error {
 	s.ways, s.forks = s.ways[:0], s.forks[:0]
 	s.live, s.unchecked, s.instructions = true, 0, 0
 	s.calls, s.loops, s.bulk, s.copies = false, false, false, false
+	s.work.begin(nanosFunction+nanosType*int64(len(s.m.types))+nanosDeclare*int64(s.m.globals), s.locals)
+	s.frames[0].region.results = int64(len(t.results))
 	total := int64(0)
 	var in instr
 	for s.r.err == nil && len(s.frames) > 0 {
@@ -85,6 +89,7 @@ func (s *survey) function(index uint32, body span) error {
 		s.instructions++
 		if s.live {
 			total += int64(in.row.cost)
+			s.follow(&in)
 		}
 		s.step(&in)
 	}
@@ -188,6 +193,9 @@ func (s *survey) step(in *instr) {
 		if s.live {
 			s.enter(&f.join)
 		}
+		if f.live {
+			s.regionElse(f, s.live)
+		}
 		f.op, f.thenLive = opElse, s.live
 		s.live = f.live
 		s.newSite()
@@ -253,12 +261,18 @@ func (s *survey) open(in *instr) {
 		f.params = in.block.form == blockTyped && len(s.m.types[in.block.index].params) > 0
 		s.loops = true
 	}
+	if s.live {
+		f.region = s.regionOpen(in)
+	}
 	s.frames = append(s.frames, f)
 }
 
 func (s *survey) close() {
 	f := s.frames[len(s.frames)-1]
 	s.frames = s.frames[:len(s.frames)-1]
+	if f.live {
+		s.regionClose(&f, s.live)
+	}
 	switch f.op {
 	case opLoop:
 		if f.targeted && f.params {
