@@ -169,7 +169,7 @@ var refusedAttackers = []struct {
 	{"attackers/huge-functions", "100004 functions; at most 100000"},
 	{"attackers/huge-body", "a function of 1050002 bytes; at most 1048576"},
 	{"attackers/huge-br-table", "br_table"},
-	{"attackers/huge-globals", "100001 globals; at most 100000"},
+	{"attackers/huge-globals", "100001 globals; at most 10000 are"},
 	{"attackers/huge-data", "100001 data segments; at most 100000"},
 	{"attackers/huge-data-bytes", "bytes are over 32MiB"},
 	{"attackers/huge-elements", "1000001"},
