@@ -47,6 +47,7 @@ type bound struct {
 
 	// Of the call under way.
 	event    context.Context // whose end ends the call
+	began    time.Duration   // since the sandbox started
 	deadline time.Duration   // since the sandbox started
 	own      bool            // deadline is the call's own, not the event's
 	budget   int64           // fuel of the whole call
@@ -61,7 +62,7 @@ type bound struct {
 // finish must follow. It gives the moment, since the sandbox started.
 func (b *bound) begin(ctx context.Context, d time.Duration, fuel int64) time.Duration {
 	now := b.now()
-	b.event, b.deadline, b.own = ctx, now+d, true
+	b.event, b.began, b.deadline, b.own = ctx, now, now+d, true
 	if at, ok := ctx.Deadline(); ok {
 		if end := at.Sub(b.in.plugin.sandbox.started); end < b.deadline {
 			b.deadline, b.own = end, false

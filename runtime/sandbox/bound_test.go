@@ -16,11 +16,11 @@ import (
 // that answers says what it used.
 func TestFuel(t *testing.T) {
 	s := newSandbox(t, Options{})
-	for _, limit := range []int64{1, 500, slice, slice + 1, 50 * slice} {
+	for i, limit := range []int64{1, 500, slice, slice + 1, 50 * slice} {
 		spec := watSpec(t, "endless", "")
 		spec.Limits = Limits{Fuel: limit, Timeout: time.Hour}
 		p := load(t, s, spec)
-		_, err := handle(p, textCall('f'))
+		_, err := handle(p, userCall('f', i))
 		if e := callError(t, err); e.Reason() != "fuel" || !strings.Contains(e.Text(), fmt.Sprintf("no answer within %d units of fuel", limit)) {
 			t.Errorf("limit %d: %v", limit, err)
 		}
@@ -50,8 +50,8 @@ func TestRunToken(t *testing.T) {
 	spec.Limits = Limits{Fuel: 10 * slice, Timeout: time.Hour}
 	p := load(t, s, spec)
 	all := s.tokens.free
-	for range all + 1 {
-		if _, err := handle(p, textCall('f')); callError(t, err).Reason() != "fuel" {
+	for i := range all + 1 {
+		if _, err := handle(p, userCall('f', i)); callError(t, err).Reason() != "fuel" {
 			t.Fatal(err)
 		}
 	}
@@ -66,7 +66,7 @@ func TestRunToken(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 	defer cancel()
 	_, err := p.Handle(ctx, textCall('f'))
-	if e := callError(t, err); e.Reason() != "timeout" || !e.cutShort {
+	if e := callError(t, err); e.Reason() != "timeout" || !e.blameless {
 		t.Errorf("without a token: %v", err)
 	}
 	if _, err := handle(p, textCall('0')); err != nil {

@@ -56,9 +56,21 @@ type CallError struct {
 	trace  string // the guest's stack, for the log; may be empty
 	err    error  // a sentinel, or nil
 	broken bool   // the instance can't be used again
-	// cutShort: the event's time ran out, or it was given up, before the
-	// plugin's own timeout: not the plugin's doing.
-	cutShort bool
+	// blameless: it was not the plugin's doing. The host had none for it, or the
+	// event was over before the plugin had a fair time.
+	blameless bool
+}
+
+// verdict is what a call that ended in e, nil for none, tells of the plugin.
+func (e *CallError) verdict() verdict {
+	switch {
+	case e == nil:
+		return verdictGood
+	case e.blameless, e.reason == reasonBusy:
+		return verdictNone
+	default:
+		return verdictFailed
+	}
 }
 
 // Error names the plugin, the reason and what happened.

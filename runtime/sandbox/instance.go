@@ -23,6 +23,11 @@ const (
 	startFuel = 1_000_000_000
 )
 
+// fairTime is what a plugin had when it is its own fault that the event's time
+// ran out in it. Else one that never ends would never be fused where its timeout
+// is longer than an event lasts.
+const fairTime = time.Second
+
 // instance is one live copy of a plugin. One call at a time uses it: the one
 // that holds its place in the pool.
 type instance struct {
@@ -281,16 +286,15 @@ func (in *instance) explainStop(why error, d time.Duration) *CallError {
 	case errors.Is(why, context.DeadlineExceeded) && in.bound.own:
 		return p.callError(reasonTimeout, fmt.Sprintf("no answer within %s", d))
 	}
-	// The rest is not the plugin's doing.
-	text := "the event was given up before it answered"
-	if errors.Is(why, context.DeadlineExceeded) {
-		text = "the event's time ran out before it answered"
-	}
-	e := p.callError(reasonTimeout, text)
-	if errors.Is(why, errKilled) {
+	e := p.callError(reasonTimeout, "the event was given up before it answered")
+	e.blameless = true
+	switch {
+	case errors.Is(why, context.DeadlineExceeded):
+		e.text = "the event's time ran out before it answered"
+		e.blameless = in.bound.now()-in.bound.began < min(d, fairTime)
+	case errors.Is(why, errKilled):
 		e.text, e.err = "stopped, because the plugin is being closed", ErrClosed
 	}
-	e.cutShort = true
 	return e
 }
 

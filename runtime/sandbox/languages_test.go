@@ -102,7 +102,9 @@ func TestGo(t *testing.T) {
 		{"memory", "memory", "it was refused memory over its limit of 16MiB and gave up"},
 	} {
 		t.Run(tc.content, func(t *testing.T) {
-			_, err := handle(p, sayCall(tc.content))
+			call := sayCall(tc.content)
+			call.Event.User = tc.content // so that none is skipped
+			_, err := handle(p, call)
 			if e := callError(t, err); e.Reason() != tc.reason || !strings.Contains(err.Error(), tc.text) {
 				t.Errorf("got %v; want %s: %s", err, tc.reason, tc.text)
 			}

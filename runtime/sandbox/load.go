@@ -97,6 +97,7 @@ func (s *Sandbox) load(ctx context.Context, spec Spec) (*Plugin, []string) {
 		state:    spec.State,
 		closed:   make(chan struct{}),
 	}
+	p.failures = s.failuresOf(p.name, p.log)
 	if _, ok := man.Capabilities["state"]; ok {
 		p.grants.State = spec.Grants.State
 	}

@@ -30,7 +30,8 @@ type Plugin struct {
 	runtime  wazero.Runtime
 	compiled wazero.CompiledModule
 	pool     *pools
-	configs  atomic.Pointer[map[string]*Config] // by app
+	configs  atomic.Pointer[map[string]*appConfig] // by app
+	failures *failures                             // the sandbox's, for all plugins of this name
 	counts   counters
 	line     line // for run tokens
 
@@ -45,6 +46,12 @@ type Plugin struct {
 type Config struct {
 	JSON []byte // not changed once given
 	ID   uint64 // Event.ConfigID; the same for the same JSON
+}
+
+// appConfig is a config that the plugin accepted, with what failed in its app.
+type appConfig struct {
+	Config
+	fuse *fuse
 }
 
 // Name is the plugin's name in pipeline.yaml.
@@ -64,7 +71,7 @@ func (p *Plugin) Limits() Limits { return p.limits }
 // apps that failed, nil where for none: Handle answers ErrNoConfig for them.
 // Calls under way keep the config that they began with.
 func (p *Plugin) SetConfigs(ctx context.Context, configs map[string]Config) map[string]error {
-	accepted := make(map[string]*Config, len(configs))
+	accepted := make(map[string]*appConfig, len(configs))
 	failed := map[string]error{}
 	checked := map[string]error{} // by JSON
 	for app, c := range configs {
@@ -80,7 +87,7 @@ func (p *Plugin) SetConfigs(ctx context.Context, configs map[string]Config) map[
 			failed[app] = err
 			continue
 		}
-		accepted[app] = &c
+		accepted[app] = &appConfig{c, p.failures.app(app)}
 	}
 	p.configs.Store(&accepted)
 	if len(failed) == 0 {
@@ -110,7 +117,9 @@ func (p *Plugin) checkConfig(ctx context.Context, app string, json []byte) error
 // the plugin's timeout counts from the moment an instance is there.
 //
 // The error is a *CallError: nothing of the call is left behind, neither its
-// reply nor its annotations. What it did to state stays.
+// reply nor its annotations. What it did to state stays. A plugin that fails
+// again and again in the event's app, or for the event's user, is not called:
+// reason fused.
 func (p *Plugin) Handle(ctx context.Context, call *Call) (Result, error) {
 	p.counts.calls.Add(1)
 	result, failed := p.handle(ctx, call)
@@ -128,6 +137,18 @@ func (p *Plugin) handle(ctx context.Context, call *Call) (result Result, failed 
 		e.err = ErrNoConfig
 		return Result{}, e
 	}
+	ticket, refused := cfg.fuse.admit(call.Event.User)
+	if refused != "" {
+		return Result{}, p.callError(reasonFused, refused)
+	}
+	tells := verdictFailed // where the host panics
+	defer func() { ticket.done(tells) }()
+	result, failed = p.handleAdmitted(ctx, call, &cfg.Config)
+	tells = failed.verdict()
+	return result, failed
+}
+
+func (p *Plugin) handleAdmitted(ctx context.Context, call *Call, cfg *Config) (result Result, failed *CallError) {
 	in, err := p.acquire(ctx, call.Event.App)
 	if err != nil {
 		return Result{}, err
@@ -145,7 +166,7 @@ func (p *Plugin) handle(ctx context.Context, call *Call) (result Result, failed 
 	return result, failed
 }
 
-func (p *Plugin) config(app string) *Config {
+func (p *Plugin) config(app string) *appConfig {
 	if m := p.configs.Load(); m != nil {
 		return (*m)[app]
 	}
@@ -170,7 +191,9 @@ func (p *Plugin) acquire(ctx context.Context, app string) (*instance, *CallError
 		p.discarded(ctx, call, nil)
 		return nil, call
 	default:
-		return nil, p.callError(reasonError, "no instance could be started: "+cleanText([]byte(err.Error())))
+		e := p.callError(reasonError, "no instance could be started: "+cleanText([]byte(err.Error())))
+		e.blameless = true
+		return nil, e
 	}
 }
 

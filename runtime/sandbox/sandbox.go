@@ -62,6 +62,8 @@ type Sandbox struct {
 	plugins map[*Plugin]struct{} // those of which something may run; nil once closed
 	loading int                  // calls of Load under way
 	loaded  chan struct{}        // closed once there are none, after Close began
+	// failures outlive the plugins: the next one of a name goes on with them.
+	failures map[string]*failures // by plugin name
 
 	stopSweeps context.CancelFunc
 	swept      chan struct{} // closed when the janitor has ended
@@ -95,7 +97,7 @@ func New(ctx context.Context, opt Options) (*Sandbox, error) {
 	s := &Sandbox{
 		opt: opt, started: time.Now(), cache: cache, tokens: newTokens(cores),
 		compiler: command, compilers: make(chan struct{}, cores), compileTime: compileTime, compileMemory: compileMemory,
-		plugins: map[*Plugin]struct{}{}, loaded: make(chan struct{}), swept: make(chan struct{}),
+		plugins: map[*Plugin]struct{}{}, failures: map[string]*failures{}, loaded: make(chan struct{}), swept: make(chan struct{}),
 	}
 	ctx, s.stopSweeps = context.WithCancel(context.WithoutCancel(ctx))
 	go s.janitor(ctx)
@@ -160,6 +162,16 @@ func (s *Sandbox) add(p *Plugin) error {
 	}
 	s.plugins[p] = struct{}{}
 	return nil
+}
+
+// failuresOf gives the failure policy of the plugins of a name.
+func (s *Sandbox) failuresOf(name string, log *slog.Logger) *failures {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failures[name] == nil {
+		s.failures[name] = newFailures(log)
+	}
+	return s.failures[name]
 }
 
 func (s *Sandbox) remove(p *Plugin) {

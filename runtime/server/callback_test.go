@@ -145,8 +145,10 @@ func TestFaults(t *testing.T) {
 	file := writeConfig(t, probeSections(t, appYAML("shop", "encrypted", "")))
 	h := startHost(t, file)
 	for i, word := range []string{"fail", "trap", "loop", "memory"} {
-		if got := h.say(t, "shop", word, word); got != "sorry" {
-			t.Errorf("%s: %q, want what on_error says", word, got)
+		// Each from another user: after three none of his events comes to it.
+		got, err := h.ask(testAccount(t, wechat.Encrypted), "shop", textFrom("o"+word, word, word))
+		if err != nil || got != "sorry" {
+			t.Errorf("%s: %q, %v, want what on_error says", word, got, err)
 		}
 		if got, want := h.say(t, "shop", "after "+word, "count"), fmt.Sprintf("run %d", i+1); got != want {
 			t.Errorf("after %s: %q, want %q", word, got, want)

@@ -236,6 +236,11 @@ func textMessage(id, content string) []byte {
 		time.Now().Unix(), content, id)
 }
 
+// textFrom is a text callback's document from a user; from "" it is about none.
+func textFrom(user, id, content string) []byte {
+	return bytes.Replace(textMessage(id, content), []byte("oUser1"), []byte(user), 1)
+}
+
 // request is a callback ready to be posted.
 type request struct {
 	body  []byte
