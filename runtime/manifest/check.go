@@ -47,7 +47,9 @@ func (m *Manifest) CheckConfig(config []byte) []ConfigProblem {
 	}
 	var out []ConfigProblem
 	for _, leaf := range leaves(invalid) {
-		out = append(out, s.problems(leaf)...)
+		for _, at := range s.places(leaf) {
+			out = append(out, s.problems(leaf, at)...)
+		}
 	}
 	slices.SortStableFunc(out, func(a, b ConfigProblem) int {
 		return cmp.Or(cmp.Compare(a.Pointer, b.Pointer), cmp.Compare(a.Text, b.Text))
@@ -147,14 +149,32 @@ func branch(e *jsonschema.ValidationError) []*jsonschema.ValidationError {
 	return []*jsonschema.ValidationError{e}
 }
 
-// problems turns an error into problems. Nothing is said about what is in a
-// secret but that it is wrong.
-func (s *survey) problems(e *jsonschema.ValidationError) []ConfigProblem {
-	at := ""
-	for i := 0; i <= len(e.InstanceLocation); i++ {
-		at = pointer(e.InstanceLocation[:i])
-		if s.secrets[at] && i < len(e.InstanceLocation) {
-			return []ConfigProblem{{Pointer: at, Text: "something in this secret is not what the schema says"}}
+// places gives the pointers of what an error is about. The library's location
+// of a wrong name is overwritten by what it checks afterwards (v6.0.3,
+// validator.go, propertyNames), so that those are found in the survey.
+func (s *survey) places(e *jsonschema.ValidationError) []string {
+	k, ok := e.ErrorKind.(*kind.PropertyNames)
+	if !ok {
+		return []string{pointer(e.InstanceLocation)}
+	}
+	var list []string
+	for _, o := range s.named[e.SchemaURL] {
+		if _, has := o.values[k.Property]; has && strings.Count(o.at, "/") == len(e.InstanceLocation) {
+			list = append(list, o.at)
+		}
+	}
+	if list == nil {
+		return []string{""} // of the config as a whole: never of nothing
+	}
+	return list
+}
+
+// problems turns an error about the value at a pointer into problems. Nothing is
+// said about what is in a secret but that it is wrong.
+func (s *survey) problems(e *jsonschema.ValidationError, at string) []ConfigProblem {
+	for i, c := range at {
+		if c == '/' && s.secrets[at[:i]] {
+			return []ConfigProblem{{Pointer: at[:i], Text: "something in this secret is not what the schema says"}}
 		}
 	}
 	if k, ok := e.ErrorKind.(*kind.AdditionalProperties); ok && !s.secrets[at] {

@@ -25,6 +25,15 @@ type survey struct {
 	secrets map[string]bool // JSON pointers of values that are writeOnly
 	work    map[pair]int    // schemas that checking a value with a schema runs through
 	over    bool
+	// named are the objects whose names a schema of propertyNames checks, by
+	// that schema's location.
+	named map[string][]object
+}
+
+// object is one at a pointer.
+type object struct {
+	at     string
+	values map[string]any
 }
 
 // pair is a schema applied to the value at a pointer.
@@ -35,7 +44,7 @@ type pair struct {
 
 // look walks the config along the schema.
 func look(schema *jsonschema.Schema, config any) (*survey, error) {
-	s := &survey{secrets: map[string]bool{}, work: map[pair]int{}}
+	s := &survey{secrets: map[string]bool{}, work: map[pair]int{}, named: map[string][]object{}}
 	if n := s.walk(schema, config, ""); n > maxWork || s.over {
 		return nil, errors.New("the config takes too much work to check: make it smaller, or the schema simpler")
 	}
@@ -70,6 +79,9 @@ func (s *survey) walk(schema *jsonschema.Schema, v any, at string) int {
 	inPlace(schema, func(sub *jsonschema.Schema) { add(sub, v, at) })
 	switch v := v.(type) {
 	case map[string]any:
+		if names := schema.PropertyNames; names != nil {
+			s.named[names.Location] = append(s.named[names.Location], object{at, v})
+		}
 		for name, part := range v {
 			where := at + "/" + escape(name)
 			property(schema, name, func(sub *jsonschema.Schema) { add(sub, part, where) })
