@@ -242,3 +242,28 @@ func TestAttackersInOtherExports(t *testing.T) {
 		})
 	}
 }
+
+// TestFloodPauses: a guest that makes host calls gives way to others as one
+// that only computes does, also within its first slice of fuel.
+func TestFloodPauses(t *testing.T) {
+	var logs logLines
+	s := newSandbox(t, Options{Logger: logs.logger()})
+	p := load(t, s, attackerSpec(t, "attackers/flood-log", Limits{Timeout: muchTime}))
+	var others line
+	all := s.tokens.free
+	for range all {
+		s.tokens.take(&others, nil)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+	defer cancel()
+	_, err := p.Handle(ctx, userCall('f', 1))
+	if e := callError(t, err); e.Reason() != "timeout" || !e.blameless {
+		t.Errorf("without a run token: %v", err)
+	}
+	if n := len(logs.lines(t, "plugin log")); n == 0 || n > hostSlice/callWork {
+		t.Errorf("%d host calls", n)
+	}
+	for range all {
+		s.tokens.give()
+	}
+}

@@ -13,9 +13,11 @@ const (
 	// slice is the fuel that a guest gets at once: some 50 µs of plain code, in
 	// which nothing can stop it.
 	slice = 100_000
-	// timeChecks is how many host calls a guest makes from one look at the time
-	// to the next; a host call takes fuel like any instruction, and longer.
-	timeChecks = 64
+	// hostSlice is the work that host calls do for a guest from one pause to the
+	// next, in bytes that they take from it; a call that takes none is callWork.
+	// Fuel doesn't count them, and the dearest take some 10 ns a byte.
+	hostSlice = 64 << 10
+	callWork  = 1 << 10
 )
 
 // Why a bound ended a call. Beside them: context.DeadlineExceeded, and what the
@@ -53,6 +55,7 @@ type bound struct {
 	budget   int64           // fuel of the whole call
 	kept     int64           // of it, not given to the guest yet
 	calls    int             // host calls so far
+	work     int             // of them since the last pause
 	running  bool            // the call holds a run token
 	turn     chan struct{}   // gets the token that the call waits for
 	ended    error           // why the call was ended from here; nil where it wasn't
@@ -68,7 +71,7 @@ func (b *bound) begin(ctx context.Context, d time.Duration, fuel int64) time.Dur
 			b.deadline, b.own = end, false
 		}
 	}
-	b.budget, b.calls, b.ended = fuel, 0, nil
+	b.budget, b.calls, b.work, b.ended = fuel, 0, 0, nil
 	b.kept = fuel - min(fuel, slice)
 	b.fuel.Set(uint64(fuel - b.kept))
 	return now
@@ -84,17 +87,12 @@ func (b *bound) finish() int64 {
 // now is the time since the sandbox started, by the monotonic clock.
 func (b *bound) now() time.Duration { return time.Since(b.in.plugin.sandbox.started) }
 
-// refuel is what the guest calls when its slice is spent, or its stack. It
-// always lets others run before it looks at anything. A guest goes on past its
-// first slice only with a run token.
+// refuel is what the guest calls when its slice is spent, or its stack.
 func (b *bound) refuel() {
 	if int64(b.stack.Get()) < 0 {
 		b.stop(errCallStack)
 	}
-	b.rest()
-	runtime.Gosched()
-	b.run()
-	b.check()
+	b.pause()
 	left := int64(b.fuel.Get())
 	for left < 0 {
 		if b.kept == 0 {
@@ -105,6 +103,16 @@ func (b *bound) refuel() {
 		left += more
 	}
 	b.fuel.Set(uint64(left))
+}
+
+// pause lets others run before it looks at anything. A guest goes on past its
+// first one only with a run token.
+func (b *bound) pause() {
+	b.work = 0
+	b.rest()
+	runtime.Gosched()
+	b.run()
+	b.check()
 }
 
 // run takes a run token, after all who wait for one. It gives up where the
@@ -144,15 +152,19 @@ func (b *bound) wait(f func()) {
 	}
 }
 
-// hostCall counts a host call, and ends the guest where it makes too many or
-// its time is up.
+// hostCall counts a host call, and ends the guest where it makes too many.
 func (b *bound) hostCall() {
 	b.calls++
 	if b.calls > b.in.plugin.limits.HostCalls {
 		b.stop(errHostCalls)
 	}
-	if b.calls%timeChecks == 0 {
-		b.check()
+	b.spend(callWork)
+}
+
+// spend counts work that a host call is about to do, n bytes of it.
+func (b *bound) spend(n int) {
+	if b.work += n; b.work >= hostSlice {
+		b.pause()
 	}
 }
 

@@ -52,6 +52,7 @@ func (in *instance) bytes(call string, ptr, n uint64) []byte {
 	if !ok {
 		panic(&badPointer{call: call, ptr: p, len: l, memory: in.memory.Size()})
 	}
+	in.bound.spend(len(b))
 	return b
 }
 

@@ -159,6 +159,7 @@ func wasiRandom(in *instance, s []uint64) uint32 {
 	for len(b) > 0 {
 		in.bound.check()
 		n := min(len(b), maxPiece)
+		in.bound.spend(n)
 		if _, err := io.ReadFull(in.plugin.sandbox.opt.Rand, b[:n]); err != nil {
 			return errnoIO
 		}
@@ -191,6 +192,7 @@ func wasiWrite(in *instance, s []uint64) uint32 {
 			return errnoFault
 		}
 		b = b[:min(uint32(len(b)), maxPiece-written)]
+		in.bound.spend(len(b))
 		w.write(in, b)
 		written += uint32(len(b))
 		iovs += 8

@@ -33,6 +33,7 @@ func wasiPoll(in *instance, s []uint64) uint32 {
 	}
 	// The two ranges may overlap: the subscriptions are read before an event
 	// is written.
+	in.bound.spend(len(subs))
 	waits := make([]pollWait, count)
 	first := time.Duration(1<<63 - 1)
 	for i := range waits {
