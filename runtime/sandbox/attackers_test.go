@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/weft-dev/weft/runtime/sandbox/fuel"
 )
 
 // attackers are guests that misbehave for an event whose id begins with f. Each
@@ -175,6 +177,7 @@ var refusedAttackers = []struct {
 	{"attackers/huge-elements", "1000001"},
 	{"attackers/huge-element-segments", "100001 element segments; at most 100000"},
 	{"attackers/huge-tables", "101 tables; at most 100"},
+	{"attackers/compile-bomb", "to compile, by an estimate; at most "},
 	{"table-minimum", "its tables start with 100000000 elements; at most 65536 are accepted"},
 	{"memory-minimum", "its memory starts with 32MiB, over its limit of 16MiB"},
 }
@@ -265,5 +268,25 @@ func TestFloodPauses(t *testing.T) {
 	}
 	for range all {
 		s.tokens.give()
+	}
+}
+
+// TestBombInCompiler: a module that the estimate of its work lets through, as
+// it might with another version of the compiler, ends its compiler's process and
+// nothing else.
+func TestBombInCompiler(t *testing.T) {
+	s := newSandbox(t, Options{})
+	neighbour := load(t, s, watSpec(t, "done", ""))
+	bomb := &fuel.Module{Wasm: attackerModule(t, "attackers/compile-bomb")}
+	for text, set := range map[string]func(){
+		"took longer than 0.5s":  func() { s.compileTime = 500 * time.Millisecond },
+		"needs more than 128MiB": func() { s.compileTime, s.compileMemory = time.Minute, 128<<20 },
+	} {
+		set()
+		if err := s.compileApart(context.Background(), "bomb", bomb); err == nil || !strings.Contains(err.Error(), text) {
+			t.Errorf("got %v; want %s", err, text)
+		}
+		goodNeighbour(t, neighbour)
+		s.compileTime, s.compileMemory = compileTime, compileMemory
 	}
 }
