@@ -27,10 +27,13 @@ func goModule(t testing.TB) []byte {
 	return readFile(t, out)
 }
 
-func cModule(t testing.TB) []byte {
+func cModule(t testing.TB) []byte { return cFile(t, "guest") }
+
+// cFile compiles testdata/c/NAME.c.
+func cFile(t testing.TB, name string) []byte {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "guest.wasm")
-	compileGuest(t, "clang", "--target=wasm32", "-nostdlib", "-O2", "-Wl,--no-entry", "-o", out, "testdata/c/guest.c")
+	compileGuest(t, "clang", "--target=wasm32", "-nostdlib", "-O2", "-Wl,--no-entry", "-o", out, "testdata/c/"+name+".c")
 	return readFile(t, out)
 }
 

@@ -35,8 +35,9 @@ type Options struct {
 	Compiler []string
 	// Logger takes the plugins' log lines and the sandbox's own; nil: none.
 	Logger *slog.Logger
-	// Now is the wall clock that guests see; nil: time.Now. Time limits use
-	// the real clock.
+	// Now is the clock that guests see, their monotonic one counts from New by
+	// it; nil: time.Now. Another one must not go back. It is used by many
+	// goroutines at once. Time limits use the real clock.
 	Now func() time.Time
 	// Rand is what random_get reads; used by many goroutines at once; nil:
 	// crypto/rand.
@@ -48,7 +49,8 @@ type Options struct {
 // closed, and its memory bounded, without the others.
 type Sandbox struct {
 	opt     Options
-	started time.Time // what the guests' monotonic clock counts from
+	started time.Time // what time limits count from
+	clock0  time.Time // by Now: what the guests' monotonic clock counts from
 	cache   *moduleCache
 	flights flights
 	tokens  *tokens
@@ -95,7 +97,7 @@ func New(ctx context.Context, opt Options) (*Sandbox, error) {
 	}
 	cores := runtime.GOMAXPROCS(0)
 	s := &Sandbox{
-		opt: opt, started: time.Now(), cache: cache, tokens: newTokens(cores),
+		opt: opt, started: time.Now(), clock0: opt.Now(), cache: cache, tokens: newTokens(cores),
 		compiler: command, compilers: make(chan struct{}, cores), compileTime: compileTime, compileMemory: compileMemory,
 		plugins: map[*Plugin]struct{}{}, failures: map[string]*failures{}, loaded: make(chan struct{}), swept: make(chan struct{}),
 	}

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"io"
 	"runtime"
-	"time"
 
 	"github.com/tetratelabs/wazero/api"
 )
@@ -118,7 +117,7 @@ func (in *instance) clock(id uint64) (uint64, bool) {
 	case clockRealtime:
 		return uint64(s.opt.Now().UnixNano()), true
 	case clockMonotonic:
-		return uint64(time.Since(s.started)), true
+		return uint64(max(0, s.opt.Now().Sub(s.clock0))), true
 	}
 	return 0, false
 }
