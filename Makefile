@@ -4,6 +4,8 @@ GO       ?= go
 # How long `make fuzz` runs each fuzz test, and which packages it takes.
 FUZZTIME ?= 10m
 FUZZPKGS ?= ./...
+# How long `make differential` runs.
+DIFFTIME ?= 30m
 # Plugins are the folders that have a manifest.
 PLUGINS  := $(patsubst %/plugin.yaml,%,$(wildcard plugins/*/plugin.yaml))
 # Tests run in their package's folder: the path has to be absolute.
@@ -15,10 +17,10 @@ endif
 EXTISM   := runtime/sandbox/testdata/extism
 
 .DEFAULT_GOAL := help
-.PHONY: help build plugins run test check bench bars fuzz deps clean
+.PHONY: help build plugins run test check bench bars fuzz differential deps clean
 
 help: ## lists these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 build: ## compiles bin/weft
 	$(GO) build -o bin/weft ./runtime/cmd/weft
@@ -57,6 +59,9 @@ fuzz: ## runs each fuzz test for FUZZTIME
 			$(GO) test -run '^$$' -fuzz "^$$fuzz\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x "$$pkg"; \
 		done; \
 	done
+
+differential: ## compares random modules as they are with bounded ones, for DIFFTIME
+	$(GO) test -run '^$$' -fuzz '^FuzzDifferential$$' -fuzztime $(DIFFTIME) -fuzzminimizetime 20x -timeout 0 ./runtime/sandbox/fuel
 
 deps: ## installs what the tests call, where it is missing (Debian, Ubuntu)
 	@.ci/deps

@@ -1,29 +1,44 @@
 package fuel
 
+import "bytes"
+
 // A generator of valid modules. Whatever bytes it is given, it makes one; the
 // more bytes, the more code. Its modules end: loops and calls count down a
 // global, and trap where it is used up.
 
 const (
-	genSteps      = 600 // loop turns and calls of one call from outside
-	genGlobals    = 5   // i32, i64, f32, f64, and the steps (i32), all mutable
-	genSteps4     = 4   // index of the steps
-	genPages      = 9
-	genTableSize  = 12
+	genSteps      = 300 // loop turns and calls of one call from outside
+	genStepsAt    = 7   // the index of the global that counts them, an i32
+	genConstants  = 8   // the globals from there on can't be set
+	genGlobals    = 12
 	genData       = 300 // bytes of each data segment: 0 active, 1 and 2 passive
-	genLocals     = 8   // of each function, two of each type, after parameters
-	typeF32       = 0x7d
-	typeF64       = 0x7c
+	genImports    = 2   // functions
 	genMaxDepth   = 6
 	genMaxNesting = 12
+	typeF32       = 0x7d
+	typeF64       = 0x7c
+	typeFunc      = 0x70
+	typeExtern    = 0x6f
 )
 
-var genTypes = [4]byte{typeI32, typeI64, typeF32, typeF64}
+// genTypes are all types. Each has two locals in each function and one mutable
+// global, in this order.
+var genTypes = [7]byte{typeI32, typeI64, typeF32, typeF64, typeV128, typeFunc, typeExtern}
+
+// genTables are tables: the type of each, and how many elements it has. The
+// first holds all functions.
+var genTables = [3]struct{ typ, size byte }{{typeFunc, 12}, {typeFunc, 4}, {typeExtern, 5}}
+
+// genElements are passive or declarative segments of elements after the first,
+// which is of table 0.
+var genElements = [4]struct{ typ, size byte }{{typeFunc, 8}, {typeFunc, 3}, {typeExtern, 2}, {typeFunc, 1}}
 
 type generator struct {
 	src    []byte
+	ops    map[byte][]operation
 	types  []funcType
 	funcs  []uint32 // types
+	pages  byte
 	code   []byte
 	labels [][]byte // what a branch to each takes
 	t      funcType
@@ -38,14 +53,23 @@ func (g *generator) choose(n int) int {
 	}
 	v := int(g.src[0])
 	g.src = g.src[1:]
-	if n > 256 && len(g.src) > 0 {
+	if n > 64 && len(g.src) > 0 {
 		v = v<<8 | int(g.src[0])
 		g.src = g.src[1:]
 	}
 	return v % n
 }
 
-func (g *generator) typ() byte { return genTypes[g.choose(4)] }
+// typ gives a type, numbers mostly.
+func (g *generator) typ() byte {
+	if i := g.choose(16); i < 12 {
+		return genTypes[i/3]
+	} else if i < 14 {
+		return typeV128
+	} else {
+		return genTypes[i-9]
+	}
+}
 
 func (g *generator) op(b ...byte)    { g.code = append(g.code, b...) }
 func (g *generator) u32(v uint32)    { g.code = appendU32(g.code, v) }
@@ -54,10 +78,26 @@ func (g *generator) misc(n byte)     { g.op(prefixMisc, n) }
 func (g *generator) index(n int)     { g.u32(uint32(n)) }
 func (g *generator) typeIndex(n int) { g.code = appendSigned(g.code, int64(n)) }
 
+// opcode writes one with its prefix.
+func (g *generator) opcode(code uint16) {
+	if prefix := byte(code >> 8); prefix != 0 {
+		g.op(prefix)
+		g.u32(uint32(code & 0xff))
+		return
+	}
+	g.op(byte(code))
+}
+
 // generate makes a module.
-func generate(src []byte) []byte {
-	g := &generator{src: src}
-	for range 3 + g.choose(4) {
+func generate(src []byte) []byte { return newGenerator().module(src) }
+
+func newGenerator() *generator { return &generator{ops: operations()} }
+
+func (g *generator) module(src []byte) []byte {
+	*g = generator{src: src, ops: g.ops, code: g.code[:0]}
+	g.pages = []byte{1, 1, 2, 9}[g.choose(4)]
+	g.types = []funcType{{}, {params: []byte{typeI32}, results: []byte{typeI32}}}
+	for range 2 + g.choose(4) {
 		var t funcType
 		for range g.choose(4) {
 			t.params = append(t.params, g.typ())
@@ -75,50 +115,48 @@ func generate(src []byte) []byte {
 		b := g.function(i)
 		bodies = append(appendU32(bodies, uint32(len(b))), b...)
 	}
-	return g.module(bodies)
+	return g.sections(bodies)
 }
 
-// module puts everything around the bodies. Function 0 is an import.
-func (g *generator) module(bodies []byte) []byte {
+// sections puts everything around the bodies. Functions 0 and 1 are imports.
+func (g *generator) sections(bodies []byte) []byte {
 	out := []byte("\x00asm\x01\x00\x00\x00")
 	section := func(id byte, n int, content []byte) {
 		out = appendSection(out, id, append(appendU32(nil, uint32(n)), content...))
 	}
 	var b []byte
-	for _, t := range append(g.types, funcType{params: []byte{typeI32}, results: []byte{typeI32}}) {
+	for _, t := range g.types {
 		b = append(appendU32(append(b, 0x60), uint32(len(t.params))), t.params...)
 		b = append(appendU32(b, uint32(len(t.results))), t.results...)
 	}
-	section(sectionType, len(g.types)+1, b)
-	b = append(appendName(appendName(nil, "env"), "mix"), kindFunc)
-	section(sectionImport, 1, appendU32(b, uint32(len(g.types))))
+	section(sectionType, len(g.types), b)
+	b = append(appendName(appendName(nil, "env"), "mix"), kindFunc, 1)
+	b = append(appendName(appendName(b, "env"), "again"), kindFunc, 1)
+	section(sectionImport, genImports, b)
 	b = nil
 	for _, t := range g.funcs {
 		b = appendU32(b, t)
 	}
 	section(sectionFunction, len(g.funcs), b)
-	section(sectionTable, 2, []byte{0x70, 0, genTableSize, 0x70, 1, 4, 4})
-	section(sectionMemory, 1, []byte{1, genPages, genPages + 2})
-	b = []byte{typeI32, 1, opI32Const, 7, opEnd, typeI64, 1, opI64Const, 9, opEnd}
-	b = append(b, typeF32, 1, opF32Const, 0, 0, 0xc0, 0x3f, opEnd)
-	b = append(b, typeF64, 1, opF64Const, 0, 0, 0, 0, 0, 0, 0xf8, 0x3f, opEnd)
-	b = append(appendI32(append(b, typeI32, 1), genSteps), opEnd)
-	section(sectionGlobal, genGlobals, b)
+	b = nil
+	for _, t := range genTables {
+		b = append(b, t.typ, 1, t.size, t.size)
+	}
+	section(sectionTable, len(genTables), b)
+	section(sectionMemory, 1, []byte{1, g.pages, g.pages + 2})
+	section(sectionGlobal, genGlobals, g.globals())
 	b = append(appendName(nil, "memory"), kindMemory, 0)
 	for i := range genGlobals {
-		b = append(appendName(b, "g"+string(rune('0'+i))), kindGlobal, byte(i))
+		b = append(appendName(b, genName('g', i)), kindGlobal, byte(i))
 	}
 	for i := range g.funcs {
-		b = append(appendName(b, "f"+string(rune('0'+i))), kindFunc, byte(i+1))
+		b = append(appendName(b, genName('f', i)), kindFunc, byte(i+genImports))
 	}
 	section(sectionExport, 1+genGlobals+len(g.funcs), b)
-	// The first table holds functions, some places empty.
-	b = []byte{0, opI32Const, 0, opEnd, byte(len(g.funcs) + 1)}
-	for i := range len(g.funcs) + 1 {
-		b = append(b, byte(i))
+	if g.funcs[0] == 0 && g.choose(4) == 1 {
+		out = appendSection(out, sectionStart, []byte{genImports})
 	}
-	b = append(b, 5, 0x70, 3, opRefFunc, byte(len(g.funcs)), opEnd, opRefNull, 0x70, opEnd, opRefFunc, 0, opEnd)
-	section(sectionElement, 2, b)
+	section(sectionElement, len(genElements), g.elements())
 	out = appendSection(out, sectionDataCount, []byte{3})
 	section(sectionCode, len(g.funcs), bodies)
 	b = []byte{0, opI32Const, 16, opEnd}
@@ -135,8 +173,44 @@ func (g *generator) module(bodies []byte) []byte {
 	return out
 }
 
+func genName(letter byte, i int) string { return string([]byte{letter, byte('a' + i)}) }
+
+// globals are one of each type, the steps, and then some that can't be set.
+func (g *generator) globals() []byte {
+	b := []byte{typeI32, 1, opI32Const, 7, opEnd, typeI64, 1, opI64Const, 9, opEnd}
+	b = append(b, typeF32, 1, opF32Const, 0, 0, 0xc0, 0x3f, opEnd)
+	b = append(b, typeF64, 1, opF64Const, 0, 0, 0, 0, 0, 0, 0xf8, 0x3f, opEnd)
+	b = append(b, typeV128, 1, prefixVector, 12, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, opEnd)
+	b = append(b, typeFunc, 1, opRefFunc, genImports, opEnd)
+	b = append(b, typeExtern, 1, opRefNull, typeExtern, opEnd)
+	b = append(appendI32(append(b, typeI32, 1), genSteps), opEnd)
+	b = append(b, typeI32, 0, opI32Const, 3, opEnd)
+	b = append(b, typeI64, 0, opI64Const, 5, opEnd)
+	b = append(b, typeFunc, 0, opRefFunc, 0, opEnd)
+	return append(b, typeExtern, 0, opRefNull, typeExtern, opEnd)
+}
+
+// elements are of several forms; some places of tables stay empty.
+func (g *generator) elements() []byte {
+	b := []byte{0, opI32Const, 0, opEnd, genElements[0].size}
+	for i := range int(genElements[0].size) {
+		b = append(b, byte(i%(len(g.funcs)+genImports)))
+	}
+	b = append(b, 5, typeFunc, 3, opRefFunc, genImports, opEnd, opRefNull, typeFunc, opEnd, opRefFunc, 0, opEnd)
+	b = append(b, 5, typeExtern, 2, opRefNull, typeExtern, opEnd, opRefNull, typeExtern, opEnd)
+	// A function has to be told to be one that ref.func may name.
+	b = append(b, 3, 0, byte(len(g.funcs)+genImports))
+	for i := range len(g.funcs) + genImports {
+		b = append(b, byte(i))
+	}
+	return b
+}
+
 func (g *generator) function(i int) []byte {
-	g.code = []byte{4, 2, typeI32, 2, typeI64, 2, typeF32, 2, typeF64}
+	g.code = append(g.code[:0], byte(len(genTypes)))
+	for _, t := range genTypes {
+		g.op(2, t)
+	}
 	g.t = g.types[g.funcs[i]]
 	g.labels = [][]byte{g.t.results}
 	g.depth = 0
@@ -148,9 +222,9 @@ func (g *generator) function(i int) []byte {
 
 // step counts a loop's turn or a call.
 func (g *generator) step() {
-	g.op(opGlobalGet, genSteps4)
+	g.op(opGlobalGet, genStepsAt)
 	g.i32(1)
-	g.op(opI32Sub, opGlobalSet, genSteps4, opGlobalGet, genSteps4)
+	g.op(opI32Sub, opGlobalSet, genStepsAt, opGlobalGet, genStepsAt)
 	g.i32(0)
 	g.op(0x48, opIf, blockEmpty, opUnreachable, opEnd) // i32.lt_s
 }
@@ -179,7 +253,8 @@ func (g *generator) local(t byte) uint32 {
 	return uint32(len(g.t.params) + 2*typeNumber(t) + g.choose(2))
 }
 
-func typeNumber(t byte) int { return typeI32 - int(t) }
+// typeNumber gives a type's place in genTypes.
+func typeNumber(t byte) int { return bytes.IndexByte(genTypes[:], t) }
 
 // deep tells whether it is time to end, and else goes a level deeper.
 func (g *generator) deep() bool {

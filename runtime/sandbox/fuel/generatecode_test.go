@@ -1,5 +1,12 @@
 package fuel
 
+import (
+	"bytes"
+	"math/bits"
+	"strconv"
+	"strings"
+)
+
 // statement makes code that leaves nothing on the stack.
 func (g *generator) statement() {
 	if g.deep() {
@@ -16,11 +23,11 @@ func (g *generator) statement() {
 		g.op(opLocalSet)
 		g.u32(g.local(t))
 	case 3:
-		i := g.choose(4)
+		i := g.choose(len(genTypes))
 		g.value(genTypes[i])
 		g.op(opGlobalSet, byte(i))
 	case 4:
-		g.store()
+		g.operation(g.ops[0][g.choose(len(g.ops[0]))])
 	case 5:
 		g.inBlock(opBlock, nil)
 	case 6, 7:
@@ -50,26 +57,87 @@ func (g *generator) statement() {
 		}
 	case 21:
 		g.op(prefixMisc, []byte{9, 13}[g.choose(2)]) // data.drop, elem.drop
-		g.op(1)
+		g.op(byte(g.choose(3)))
 	}
 }
 
 // address makes an address, mostly within memory.
 func (g *generator) address() {
 	g.value(typeI32)
-	if g.choose(4) != 1 {
-		g.i32(genPages<<16 - 1)
+	if g.choose(8) != 1 {
+		g.i32(int32(g.pages)<<16 - 1 - int32(g.choose(2))*400)
 		g.op(0x71) // i32.and
 	}
 }
 
-func (g *generator) store() {
-	g.address()
-	t := g.typ()
-	g.value(t)
-	ops := map[byte][]byte{typeI32: {0x36, 0x3a, 0x3b}, typeI64: {0x37, 0x3c, 0x3d, 0x3e}, typeF32: {0x38}, typeF64: {0x39}}[t]
-	g.op(ops[g.choose(len(ops))], 0)
-	g.index(g.choose(300))
+// operation writes one with its operands.
+func (g *generator) operation(o operation) {
+	memory := o.row.imm == immMemarg || o.row.imm == immMemargLane
+	for i, t := range o.params {
+		if i == 0 && memory {
+			g.address()
+		} else {
+			g.value(t)
+		}
+	}
+	g.opcode(o.code)
+	width, lanes := accessOf(o.row.name)
+	switch o.row.imm {
+	case immMemarg, immMemargLane:
+		g.index(g.choose(bits.Len(uint(width))))
+		g.index(g.choose(300))
+		if o.row.imm == immMemargLane {
+			g.op(byte(g.choose(16 / width)))
+		}
+	case immLane:
+		g.op(byte(g.choose(lanes)))
+	case immShuffle:
+		for range 16 {
+			g.op(byte(g.choose(32)))
+		}
+	case immI32, immI64, immF32, immF64, immV128:
+		g.constant(o.row.imm)
+	}
+}
+
+// accessOf gives how many bytes an instruction loads or stores, and how many
+// lanes its shape has.
+func accessOf(name string) (width, lanes int) {
+	prefix, op, _ := strings.Cut(name, ".")
+	if at := strings.IndexByte(prefix, 'x'); at > 0 {
+		lanes, _ = strconv.Atoi(prefix[at+1:])
+	}
+	number := strings.TrimLeft(op, "loadstre")
+	end := strings.IndexFunc(number, func(r rune) bool { return r < '0' || r > '9' })
+	if end >= 0 {
+		number, op = number[:end], number[end:]
+	}
+	if n, err := strconv.Atoi(number); err == nil {
+		width = n / 8
+		if strings.HasPrefix(op, "x") { // v128.load8x8_s
+			width = 8
+		}
+		return width, lanes
+	}
+	return map[string]int{"i32": 4, "i64": 8, "f32": 4, "f64": 8, "v128": 16}[prefix], lanes
+}
+
+func (g *generator) constant(imm immediate) {
+	n := g.choose(65536)
+	switch imm {
+	case immI32:
+		g.code = appendSigned(g.code, int64(int32(n-32768)<<(n%17)))
+	case immI64:
+		g.code = appendSigned(g.code, int64(n-32768)<<(n%48))
+	case immF32:
+		g.op(0, 0, byte(n), byte(n>>8)&0xbf)
+	case immF64:
+		g.op(0, 0, 0, 0, 0, 0, byte(n), byte(n>>8)&0xbf)
+	case immV128:
+		for i := range 16 {
+			g.op(byte(n >> (i & 8) * (i + 1)))
+		}
+	}
 }
 
 // call calls a function, directly or not, and gives what is on the stack then.
@@ -77,20 +145,25 @@ func (g *generator) call() []byte {
 	i := g.choose(len(g.funcs) + 1)
 	if i == 0 {
 		g.value(typeI32)
-		g.op(opCall, 0)
+		g.op(opCall, byte(g.choose(8)/7))
 		return []byte{typeI32}
 	}
 	t := g.types[g.funcs[i-1]]
 	g.values(t.params)
 	if g.choose(3) == 1 {
-		g.value(typeI32)
-		g.i32(7)
-		g.op(0x71, opCallIndirect) // i32.and
+		if g.choose(2) == 0 {
+			g.i32(int32(i-1+genImports) % int32(genElements[0].size))
+		} else {
+			g.value(typeI32)
+			g.i32(7)
+			g.op(0x71) // i32.and
+		}
+		g.op(opCallIndirect)
 		g.index(int(g.funcs[i-1]))
-		g.op(0)
+		g.op(byte(g.choose(8) / 7))
 	} else {
 		g.op(opCall)
-		g.index(i)
+		g.index(i - 1 + genImports)
 	}
 	return t.results
 }
@@ -130,29 +203,40 @@ func (g *generator) bulk() {
 	}
 }
 
+// tables works on tables and their segments.
 func (g *generator) tables() {
-	small := func() { g.i32(int32(g.choose(6))) }
+	small := func() { g.i32(int32(g.choose(8))) }
+	table := g.choose(len(genTables))
+	t := genTables[table].typ
 	small()
 	switch g.choose(5) {
 	case 0:
-		g.op(opRefNull, 0x70)
-		g.op(0x26, byte(g.choose(2))) // table.set
+		g.value(t)
+		g.op(0x26) // table.set
+		g.index(table)
 	case 1:
-		g.op(opRefFunc)
-		g.index(g.choose(len(g.funcs) + 1))
+		g.value(t)
 		small()
-		g.misc(17)
-		g.op(byte(g.choose(2)))
+		g.misc(17) // table.fill
+		g.index(table)
 	case 2:
+		other := table
+		if t == typeFunc {
+			other = g.choose(2)
+		}
 		small()
 		small()
-		g.misc(14)
-		g.op(byte(g.choose(2)), byte(g.choose(2)))
+		g.misc(14) // table.copy
+		g.op(byte(table), byte(other))
 	case 3:
+		segment := 2
+		if t == typeFunc {
+			segment = []int{0, 1, 3}[g.choose(3)]
+		}
 		small()
 		small()
-		g.misc(12)
-		g.op(1, byte(g.choose(2)))
+		g.misc(12) // table.init
+		g.op(byte(segment), byte(table))
 	case 4:
 		g.op(opLocalSet)
 		g.u32(g.local(typeI32))
@@ -167,17 +251,14 @@ func (g *generator) value(t byte) {
 	}
 	defer func() { g.depth-- }()
 	switch g.choose(16) {
-	case 0, 1, 2:
+	case 0, 1:
 		g.leaf(t)
-	case 3, 4, 5:
-		g.binary(t)
-	case 6:
-		g.unary(t)
-	case 7:
-		g.address()
-		op := map[byte][]byte{typeI32: {0x28, 0x2c, 0x2f}, typeI64: {0x29, 0x31, 0x34}, typeF32: {0x2a}, typeF64: {0x2b}}[t]
-		g.op(op[g.choose(len(op))], 0)
-		g.index(g.choose(300))
+	case 2, 3, 4, 5, 6, 7:
+		if ops := g.ops[t]; len(ops) > 0 {
+			g.operation(ops[g.choose(len(ops))])
+		} else {
+			g.reference(t)
+		}
 	case 8:
 		g.inBlock(opBlock, []byte{t})
 	case 9:
@@ -188,7 +269,11 @@ func (g *generator) value(t byte) {
 		g.value(t)
 		g.value(t)
 		g.value(typeI32)
-		g.op(opSelect)
+		if isReferenceType(t) || g.choose(4) == 1 {
+			g.op(0x1c, 1, t) // select t
+		} else {
+			g.op(opSelect)
+		}
 	case 12:
 		g.value(t)
 		g.op(opLocalTee)
@@ -204,73 +289,73 @@ func (g *generator) value(t byte) {
 	}
 }
 
+// reference makes one out of a table, or of a function.
+func (g *generator) reference(t byte) {
+	switch {
+	case g.choose(2) == 0:
+		table := 2
+		if t == typeFunc {
+			table = g.choose(2)
+		}
+		g.i32(int32(g.choose(6)))
+		g.op(0x25, byte(table)) // table.get
+	case t == typeFunc:
+		g.op(opRefFunc)
+		g.index(g.choose(len(g.funcs) + genImports))
+	default:
+		g.op(opRefNull, t)
+	}
+}
+
 // sizes asks for sizes and grows.
 func (g *generator) sizes(t byte) {
 	if t != typeI32 {
 		g.leaf(t)
 		return
 	}
-	switch g.choose(4) {
+	table := g.choose(len(genTables))
+	switch g.choose(5) {
 	case 0:
 		g.op(opMemorySize, 0)
 	case 1:
 		g.i32(int32(g.choose(4)))
 		g.op(opMemoryGrow, 0)
 	case 2:
-		g.i32(int32(g.choose(14)))
-		g.op(0x25, byte(g.choose(2)), 0xd1) // table.get, ref.is_null
+		g.value([]byte{typeFunc, typeExtern}[g.choose(2)])
+		g.op(0xd1) // ref.is_null
 	case 3:
-		g.value(typeI32)
-		g.op(prefixVector, 0x11) // i32x4.splat
-		g.value(typeI32)
-		g.op(prefixVector, 0x11, prefixVector, 0xae, 0x01, prefixVector, 0x1b, 2) // add, extract_lane
+		g.misc(16) // table.size
+		g.index(table)
+	case 4:
+		g.value(genTables[table].typ)
+		g.i32(int32(g.choose(3)))
+		g.misc(15) // table.grow
+		g.index(table)
 	}
 }
 
 func (g *generator) leaf(t byte) {
-	switch g.choose(3) {
+	switch g.choose(4) {
 	case 1:
 		g.op(opLocalGet)
 		g.u32(g.local(t))
 		return
 	case 2:
-		g.op(opGlobalGet, byte(typeNumber(t)))
+		g.op(opGlobalGet)
+		g.index(typeNumber(t))
+		return
+	case 3:
+		if i := bytes.IndexByte([]byte{typeI32, typeI64, typeFunc, typeExtern}, t); i >= 0 {
+			g.op(opGlobalGet)
+			g.index(genConstants + i)
+			return
+		}
+	}
+	if isReferenceType(t) {
+		g.op(opRefNull, t)
 		return
 	}
-	n := g.choose(65536)
-	switch t {
-	case typeI32:
-		g.i32(int32(n-32768) << (n % 17))
-	case typeI64:
-		g.code = appendI64(g.code, int64(n-32768)<<(n%48))
-	case typeF32:
-		g.op(opF32Const, 0, 0, byte(n), byte(n>>8)&0xbf)
-	case typeF64:
-		g.op(opF64Const, 0, 0, 0, 0, 0, 0, byte(n), byte(n>>8)&0xbf)
-	}
-}
-
-func (g *generator) binary(t byte) {
-	first, n := map[byte]byte{typeI32: 0x6a, typeI64: 0x7c, typeF32: 0x92, typeF64: 0xa0}[t], 7
-	if t == typeI32 || t == typeI64 {
-		n = 15
-	}
-	g.value(t)
-	g.value(t)
-	g.op(first + byte(g.choose(n)))
-}
-
-// unary makes an instruction of one operand of any type, conversions that trap
-// among them.
-func (g *generator) unary(t byte) {
-	type from struct{ operand, op byte }
-	froms := map[byte][]from{
-		typeI32: {{typeI32, 0x45}, {typeI32, 0x67}, {typeI64, 0x50}, {typeI64, 0xa7}, {typeF32, 0xa8}, {typeF64, 0xab}, {typeI32, 0xc0}},
-		typeI64: {{typeI64, 0x7b}, {typeI32, 0xac}, {typeI32, 0xad}, {typeF32, 0xae}, {typeF64, 0xb1}, {typeI64, 0xc4}},
-		typeF32: {{typeF32, 0x8b}, {typeF32, 0x91}, {typeI32, 0xb2}, {typeI64, 0xb4}, {typeF64, 0xb6}},
-		typeF64: {{typeF64, 0x99}, {typeF64, 0x9f}, {typeI32, 0xb7}, {typeI64, 0xba}, {typeF32, 0xbb}},
-	}[t]
-	f := froms[g.choose(len(froms))]
-	g.value(f.operand)
-	g.op(f.op)
+	i := typeNumber(t)
+	g.opcode([]uint16{opI32Const, opI64Const, opF32Const, opF64Const, opV128Const}[i])
+	g.constant([]immediate{immI32, immI64, immF32, immF64, immV128}[i])
 }
