@@ -107,10 +107,8 @@ func (e *emitter) instruction(in *instr, end int) {
 			e.load()
 		}
 	case opRefFunc:
-		if in.x >= e.m.importFuncs {
-			e.instead(in, end)
-			e.out = appendU32(append(e.out, byte(in.code)), in.x+1)
-		}
+		e.instead(in, end)
+		e.out = appendU32(append(e.out, opGlobalGet), e.w.reference(in.x))
 	case opMemoryFill, opMemoryCopy:
 		e.instead(in, end)
 		e.copies(in, end)

@@ -48,7 +48,8 @@ type Limits struct {
 	Tables     int // 100; they start with TableSize elements in all at most
 	TableSize  int // 65,536
 	Segments   int // of data and of elements, each 100,000
-	Elements   int // in all element segments, 1,000,000
+	Elements   int // in all element segments, 200,000: each takes 40 bytes of the host in each instance
+	References int // functions of which code takes a reference, 10,000
 	Signature  int // parameters, and results, of one type, each 1,000
 	Body       int // bytes of one function, 1 MiB
 	Locals     int // of one function, parameters included, 10,000
@@ -171,7 +172,8 @@ func (o Options) withDefaults() Options {
 		{&l.Tables, 100},
 		{&l.TableSize, 65_536},
 		{&l.Segments, 100_000},
-		{&l.Elements, 1_000_000},
+		{&l.Elements, 200_000},
+		{&l.References, 10_000},
 		{&l.Signature, 1_000},
 		{&l.Body, 1 << 20},
 		{&l.Locals, 10_000},

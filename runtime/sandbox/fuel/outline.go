@@ -19,6 +19,17 @@ type outline struct {
 	exports                    map[string]bool
 	bodies                     []span
 	resets                     resets
+
+	// declared are the functions that exports, elements and globals name: code
+	// may take references of those only. Nil where code takes none.
+	declared map[uint32]bool
+}
+
+// declare notes a function that stands outside of code.
+func (m *outline) declare(f uint32) {
+	if m.declared != nil {
+		m.declared[f] = true
+	}
 }
 
 // section is one of a module's sections: where it, and its content, stand.
@@ -307,6 +318,7 @@ func (m *outline) constant(r *reader, out *[]byte) {
 			if r.err == nil && in.x >= uint32(len(m.funcs)) {
 				r.fail(in.at, "function %d, which there isn't", in.x)
 			}
+			m.declare(in.x)
 			*out = append(*out, m.b[from:in.at]...)
 			*out = appendU32(append(*out, opRefFunc), m.movedFunc(in.x))
 			from = r.at

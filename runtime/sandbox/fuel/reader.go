@@ -142,6 +142,8 @@ const (
 	typeI32  = 0x7f
 	typeI64  = 0x7e
 	typeV128 = 0x7b
+
+	typeFuncRef = 0x70
 )
 
 func isValueType(t byte) bool     { return t >= typeV128 && t <= 0x7f || isReferenceType(t) }

@@ -14,7 +14,14 @@ type rewriter struct {
 	types   []funcType        // appended
 	typeAt  map[string]uint32 // of those
 	helpers []helper
-	helper  map[helperKey]uint32 // the index of each as a function
+
+	// references are the functions whose references the code takes. wazero
+	// makes a new one each time and keeps it until the instance ends: a loop
+	// took 13 GB of the host's memory for 1,000 million units of fuel. So each
+	// is made once, as an appended global that the code reads.
+	references  []uint32
+	referenceAt map[uint32]uint32
+	helper      map[helperKey]uint32 // the index of each as a function
 
 	refuel              uint32 // function
 	fuelName, stackName string
@@ -31,7 +38,7 @@ type rewriter struct {
 }
 
 func newRewriter(m *outline, o *Options) *rewriter {
-	w := &rewriter{m: m, o: o, typeAt: map[string]uint32{}, helper: map[helperKey]uint32{}, refuel: m.importFuncs}
+	w := &rewriter{m: m, o: o, typeAt: map[string]uint32{}, referenceAt: map[uint32]uint32{}, helper: map[helperKey]uint32{}, refuel: m.importFuncs}
 	w.refuelType = w.funcType(nil, nil)
 	fuel, stack := m.globals, m.globals+1
 	w.getFuel = appendU32([]byte{opGlobalGet}, fuel)
@@ -70,6 +77,18 @@ func (w *rewriter) funcType(params, results []byte) uint32 {
 	return i
 }
 
+// reference gives the global that holds the reference of a function of the
+// original.
+func (w *rewriter) reference(f uint32) uint32 {
+	i, ok := w.referenceAt[f]
+	if !ok {
+		i = w.m.globals + 2 + uint32(len(w.references))
+		w.references = append(w.references, f)
+		w.referenceAt[f] = i
+	}
+	return i
+}
+
 // code writes the bodies of all functions, without a count before them.
 func (w *rewriter) code() ([]byte, error) {
 	var out []byte
@@ -86,6 +105,9 @@ func (w *rewriter) code() ([]byte, error) {
 			return nil, err
 		}
 		b := w.emit.function(original, body, &w.survey)
+		if len(w.references) > w.o.Limits.References {
+			return nil, &Error{Offset: body.at, Text: fmt.Sprintf("code takes references of more than %d functions", w.o.Limits.References)}
+		}
 		if len(out)+len(b) > w.o.Limits.Output {
 			return nil, w.tooLarge(body.at)
 		}

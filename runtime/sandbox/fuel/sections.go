@@ -5,6 +5,9 @@ import "fmt"
 // assemble writes the module around the bodies in code.
 func (w *rewriter) assemble(code []byte) ([]byte, error) {
 	m := w.m
+	if len(w.references) > 0 {
+		m.declared = map[uint32]bool{}
+	}
 	out := make([]byte, 0, len(m.b)+len(code)-m.codeSize()+1024)
 	out = append(out, m.b[:8]...)
 	done := 0 // sections up to this place are written
@@ -22,6 +25,11 @@ func (w *rewriter) assemble(code []byte) ([]byte, error) {
 		out = appendSection(out, s.id, content)
 	}
 	out = w.added(out, done, sectionOrder(sectionData)+1)
+	for _, f := range w.references {
+		if !m.declared[f] {
+			return nil, &Error{Offset: len(m.b), Text: fmt.Sprintf("code takes a reference of function %d, which stands in no export, element or global", f)}
+		}
+	}
 	if len(out) > w.o.Limits.Output {
 		return nil, w.tooLarge(len(m.b))
 	}
@@ -75,7 +83,10 @@ func (w *rewriter) more(id byte) (uint32, []byte) {
 		for _, start := range []int64{0, w.o.Stack} {
 			b = append(appendI64(append(b, typeI64, 1), start), opEnd)
 		}
-		return 2, b
+		for _, f := range w.references {
+			b = append(appendU32(append(b, typeFuncRef, 0, opRefFunc), w.m.movedFunc(f)), opEnd)
+		}
+		return 2 + uint32(len(w.references)), b
 	case sectionExport:
 		b = appendU32(append(appendName(b, w.fuelName), kindGlobal), w.m.globals)
 		b = appendU32(append(appendName(b, w.stackName), kindGlobal), w.m.globals+1)
@@ -201,6 +212,7 @@ func (w *rewriter) exports(r *reader, n uint32, out []byte) []byte {
 			r.fail(at, "an export of %s %d, which there isn't", kindName(kind), i)
 		}
 		if kind == kindFunc {
+			m.declare(i)
 			i = m.movedFunc(i)
 		}
 		out = appendU32(out, i)
@@ -259,7 +271,9 @@ func (w *rewriter) elements(r *reader, n uint32, out []byte) []byte {
 			if expressions {
 				m.constant(r, &out)
 			} else {
-				out = appendU32(out, m.movedFunc(r.index("function", uint32(len(m.funcs)))))
+				f := r.index("function", uint32(len(m.funcs)))
+				m.declare(f)
+				out = appendU32(out, m.movedFunc(f))
 			}
 		}
 	}
