@@ -60,7 +60,7 @@ func TestFaults(t *testing.T) {
 					t.Errorf("the neighbour: %v, %v", got, err)
 				}
 			}
-			want := Stats{Instances: 1, Idle: 1, Calls: 4, Failed: zeroCounts(), Discards: zeroDiscards()}
+			want := Stats{Instances: 1, Idle: 1, Memory: int64(p.pool.shared.idle[0].memory.Size()), Calls: 4, Failed: zeroCounts(), Discards: zeroDiscards()}
 			want.Failed[tc.reason] = 2
 			if tc.discard {
 				want.Discards[tc.reason] = 2

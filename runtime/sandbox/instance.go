@@ -38,6 +38,8 @@ type instance struct {
 	linear *linearMemory
 	wear   wear
 
+	snapshot *snapshot // with IsolationEvent
+
 	buffer, handle, check api.Function // check: nil where there is none
 
 	bufferAt, bufferLen uint32 // the guest's buffer for events
@@ -78,6 +80,9 @@ func (p *Plugin) newInstance(ctx context.Context) (*instance, error) {
 	in.check = module.ExportedFunction(hostapi.ExportCheck)
 	if err := in.start(ctx); err != nil {
 		return nil, errors.Join(err, in.close(ctx))
+	}
+	if p.isolation == IsolationEvent {
+		in.keep()
 	}
 	return in, nil
 }

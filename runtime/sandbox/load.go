@@ -25,6 +25,8 @@ type Spec struct {
 	Wasm   []byte // the module, with its manifest in it
 	Grants Grants // what the operator grants
 	Limits Limits // the operator's; 0 where he says nothing
+	// Isolation says what the plugin's instances serve.
+	Isolation Isolation
 	// State serves the host call state. Required where it is granted.
 	State State
 }
@@ -85,24 +87,28 @@ func (s *Sandbox) load(ctx context.Context, spec Spec) (*Plugin, []string) {
 	if len(problems) > 0 {
 		return nil, problems
 	}
-	opt := fuel.Options{Module: moduleFuel, Name: nameRefuel}
+	opt := fuel.Options{Module: moduleFuel, Name: nameRefuel, Globals: spec.Isolation == IsolationEvent}
 	digest := sha256.Sum256(spec.Wasm)
 	p := &Plugin{
-		sandbox:  s,
-		name:     spec.Name,
-		manifest: man,
-		digest:   hex.EncodeToString(digest[:]),
-		log:      s.opt.Logger.With(slog.String("plugin", spec.Name)),
-		limits:   limits,
-		state:    spec.State,
-		closed:   make(chan struct{}),
+		sandbox:   s,
+		name:      spec.Name,
+		manifest:  man,
+		digest:    hex.EncodeToString(digest[:]),
+		log:       s.opt.Logger.With(slog.String("plugin", spec.Name)),
+		limits:    limits,
+		state:     spec.State,
+		isolation: spec.Isolation,
+		closed:    make(chan struct{}),
 	}
 	p.failures = s.failuresOf(p.name, p.log)
 	if _, ok := man.Capabilities["state"]; ok {
 		p.grants.State = spec.Grants.State
 	}
-	p.pool = newPools(IsolationShared, p.limits.Instances, p.newInstance)
+	p.pool = newPools(spec.Isolation, p.limits.Instances, p.newInstance)
 	if p.module, problems = s.prepare(ctx, spec.Wasm, digest, opt); len(problems) > 0 {
+		return nil, problems
+	}
+	if problems = checkIsolation(p.name, spec.Isolation, p.module); len(problems) > 0 {
 		return nil, problems
 	}
 	if err := s.compile(ctx, p); err != nil {

@@ -72,7 +72,7 @@ func TestLinearMemoryLimits(t *testing.T) {
 // back, and the plugin's figure follows.
 func TestInstanceMemoryGoes(t *testing.T) {
 	p := load(t, newSandbox(t, Options{}), watSpec(t, "empty", ""))
-	before := p.pool.memory()
+	before := p.Stats().Memory
 	if before <= 0 {
 		t.Fatalf("%d bytes for one idle instance", before)
 	}

@@ -17,14 +17,15 @@ import (
 // Plugin is a loaded module with its pool of instances, shared by all apps. Its
 // methods may be called by many goroutines at once.
 type Plugin struct {
-	sandbox  *Sandbox
-	name     string
-	manifest *manifest.Manifest
-	digest   string
-	log      *slog.Logger
-	grants   Grants
-	limits   Limits
-	state    State
+	sandbox   *Sandbox
+	name      string
+	manifest  *manifest.Manifest
+	digest    string
+	log       *slog.Logger
+	grants    Grants
+	limits    Limits
+	state     State
+	isolation Isolation
 
 	module   *fuel.Module // as it is run
 	runtime  wazero.Runtime
@@ -208,6 +209,9 @@ func (p *Plugin) giveBack(ctx context.Context, in *instance, app string, failed 
 		if err := in.close(context.WithoutCancel(ctx)); err != nil {
 			p.log.Error("close an instance", slog.Any("error", err))
 		}
+	} else if !in.restore() {
+		usable = false
+		p.retire(ctx, in, wornGrown)
 	}
 	if why := p.pool.release(in, app, usable); why != notWorn {
 		p.retire(ctx, in, why)

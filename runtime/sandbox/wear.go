@@ -20,11 +20,14 @@ const (
 	wornCalls       // it served maxCalls
 	wornMemory      // its memory grew past the mark of wear
 	wornIdle        // nobody asked for it
+	wornGrown       // its memory grew, so that it can't be as after its start
 	wornCount
 )
 
 // String is the metric's label.
-func (w worn) String() string { return [wornCount]string{"", "calls", "high-water", "idle"}[w] }
+func (w worn) String() string {
+	return [wornCount]string{"", "calls", "high-water", "idle", "grown"}[w]
+}
 
 // wear is what a pool notes of an instance. The pool's lock guards it.
 type wear struct {

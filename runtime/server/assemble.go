@@ -121,6 +121,8 @@ func (a *assembly) loadPlugin(ctx context.Context, p *config.Plugin, state sandb
 		Grants: sandbox.Grants{State: p.Grants.State},
 		Limits: sandbox.Limits(p.Limits),
 		State:  state,
+
+		Isolation: isolation(p.Isolation),
 	})
 	if err == nil {
 		return loaded, nil
@@ -134,6 +136,17 @@ func (a *assembly) loadPlugin(ctx context.Context, p *config.Plugin, state sandb
 		problems = append(problems, config.Problem{Pos: p.Pos, Text: fmt.Sprintf("plugin %s: %s", p.Name, text)})
 	}
 	return nil, problems
+}
+
+// isolation is what the sandbox calls a form of isolation.
+func isolation(form config.Isolation) sandbox.Isolation {
+	switch form {
+	case config.IsolationApp:
+		return sandbox.IsolationApp
+	case config.IsolationEvent:
+		return sandbox.IsolationEvent
+	}
+	return sandbox.IsolationShared
 }
 
 // readModule reads a plugin's file. advice says what to do about an error.

@@ -72,3 +72,27 @@ pipeline: { stages: [ { plugin: done } ] }
 		t.Errorf("not in the reference: %v", defaults)
 	}
 }
+
+// TestIsolation has each form of isolation arrive: the guest traps where it
+// finds what an event left.
+func TestIsolation(t *testing.T) {
+	apps, trap := "apps:\n", textGuest(t, "testdata/trap.wat", "")
+	plugins, pipelines := "plugins:\n", "pipelines:\n"
+	for _, form := range []string{"shared", "app", "event"} {
+		for _, app := range []string{"a", "b"} {
+			apps += appYAML(form+"-"+app, "encrypted", "pipeline: "+form+"\n")
+		}
+		plugins += fmt.Sprintf("  %s: { source: %q, isolation: %[1]s, limits: { timeout: 8s, instances: 1 } }\n", form, trap)
+		pipelines += fmt.Sprintf("  %s: { stages: [ { plugin: %[1]s, on_error: { reply: { text: sorry } } } ] }\n", form)
+	}
+	h := startHost(t, writeConfig(t, apps+plugins+pipelines))
+	for form, want := range map[string]string{"shared": "fresh sorry", "app": "fresh fresh sorry", "event": "fresh fresh fresh"} {
+		got := ""
+		for i, app := range []string{"a", "b", "a"}[:len(strings.Fields(want))] {
+			got += " " + h.say(t, form+"-"+app, fmt.Sprint(i+1), "hello")
+		}
+		if got != " "+want {
+			t.Errorf("%s: got%s, want %s", form, got, want)
+		}
+	}
+}
