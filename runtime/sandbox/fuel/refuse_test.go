@@ -221,6 +221,7 @@ func TestLimits(t *testing.T) {
 		{append(section(sectionMemory, 0), sectionMemory, 1, 0), "section 5 is out of order or there twice"},
 		{locals(9_999), "a function with 10001 locals; at most 10000"},
 		{locals(1<<32 - 1), "locals; at most 10000"},
+		{locals(1<<32 - 3), "locals; at most 10000"},
 	} {
 		_, err := Rewrite(tc.wasm, Options{})
 		if err == nil || !strings.Contains(err.Error(), tc.want) {

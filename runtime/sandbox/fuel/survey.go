@@ -68,7 +68,9 @@ func (s *survey) function(index uint32, body span) error {
 	t := s.m.types[s.m.funcs[index]]
 	s.index = index
 	s.r = reader{b: s.m.b, at: body.at, end: body.end}
-	s.readLocals(t)
+	if s.readLocals(t); s.r.err != nil {
+		return s.r.failed()
+	}
 	s.code = s.r.at
 	s.sites = append(s.sites[:0], site{at: s.r.at})
 	s.frames = append(s.frames[:0], frame{op: opBlock, live: true})
