@@ -65,21 +65,26 @@ func userCall(first byte, user int) *Call {
 type cost struct {
 	wall, processor time.Duration
 	stop            time.Duration // the longest that the collector waited for guests, rounded up to its histogram's bucket
+	live            uint64        // bytes of the host's heap that a collection left, at most
 }
 
 func (c cost) String() string {
-	return fmt.Sprintf("%v, %v of processor time, collector held up %v", c.wall.Round(time.Millisecond), c.processor.Round(time.Millisecond), c.stop)
+	return fmt.Sprintf("%v, %v of processor time, collector held up %v, heap %.1f MiB", c.wall.Round(time.Millisecond), c.processor.Round(time.Millisecond), c.stop, float64(c.live)/(1<<20))
 }
 
 // measure runs f, which nothing else runs beside but forced collections.
 func measure(t testing.TB, f func()) cost {
 	t.Helper()
 	before, began, stops := processorTime(t), time.Now(), readStops()
-	done, collected := make(chan struct{}), make(chan struct{})
+	done, collected := make(chan struct{}), make(chan uint64)
 	go func() {
-		defer close(collected)
+		live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+		most := uint64(0)
+		defer func() { collected <- most }()
 		for {
 			runtime.GC()
+			metrics.Read(live)
+			most = max(most, live[0].Value.Uint64())
 			select {
 			case <-done:
 				return
@@ -90,7 +95,7 @@ func measure(t testing.TB, f func()) cost {
 	f()
 	close(done)
 	c := cost{wall: time.Since(began)}
-	<-collected
+	c.live = <-collected
 	c.processor = processorTime(t) - before
 	c.stop = longestStop(stops, readStops())
 	return c
