@@ -48,6 +48,7 @@ func TestCheck(t *testing.T) {
 			problems: []string{"import weft.state: the manifest doesn't declare", "it needs the capability send (writes), which this host doesn't offer"},
 		},
 		{guest: "start-fail", problems: []string{"it did not start: weft_start refused to start: no moon tonight"}},
+		{guest: "keeps-tables", notes: []string{"can't run with isolation: event, because of table.set in function 1; data.drop in function 2; global 0, which is mutable, of type v128"}},
 		{guest: "empty", manifest: "capabilities: 7", problems: []string{"the manifest is not valid"}},
 	} {
 		t.Run(tc.guest+" with "+tc.manifest, func(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -96,8 +97,18 @@ func printReport(stdio Stdio, r *server.PluginReport) error {
 		}
 		line("capability", fmt.Sprintf("%s%s: %s", c.Name, optional, c.Why))
 	}
-	line("exports", strings.Join(r.Exports, " "))
-	line("imports", strings.Join(r.Imports, " "))
+	if len(r.Exports) > 0 {
+		line("exports", strings.Join(r.Exports, " "))
+	}
+	for rest := r.Imports; len(rest) > 0; {
+		module, _, _ := strings.Cut(rest[0], ".")
+		n := slices.IndexFunc(rest, func(name string) bool { return !strings.HasPrefix(name, module+".") })
+		if n < 0 {
+			n = len(rest)
+		}
+		line("imports", module+":"+strings.ReplaceAll(" "+strings.Join(rest[:n], " "), " "+module+".", " "))
+		rest = rest[n:]
+	}
 	if r.OK {
 		l := r.Limits
 		line("limits", fmt.Sprintf("memory %d bytes, timeout %s, fuel %d", l.Memory, time.Duration(l.TimeoutMS)*time.Millisecond, l.Fuel))
