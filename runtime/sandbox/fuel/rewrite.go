@@ -139,7 +139,8 @@ func (w *rewriter) compile(original uint32, body span) error {
 
 // compileTime is an estimate, of the functions so far.
 func (w *rewriter) compileTime() time.Duration {
-	return w.compiling + time.Duration(nanosTable*w.edges*int64(len(w.m.bodies)))
+	each := nanosTable*w.edges + nanosDeclare*int64(len(w.references))
+	return w.compiling + time.Duration(each*int64(len(w.m.bodies)))
 }
 
 func (w *rewriter) tooLarge(at int) *Error {
