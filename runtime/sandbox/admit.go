@@ -10,10 +10,6 @@ import (
 	"github.com/weft-dev/weft/runtime/manifest"
 )
 
-// maxTables bounds what all tables of a module start with, in elements: each
-// takes 8 bytes of the host's memory, outside the memory limit.
-const maxTables = 65536
-
 // maxProblems is where a list that a hostile module makes long is cut.
 const maxProblems = 50
 
@@ -70,13 +66,6 @@ func checkOneMemory(m *module) []string {
 	}
 	if e := m.export(exportMemory); e == nil || e.kind != kindMemory {
 		problems = append(problems, fmt.Sprintf("its memory is not exported as %s", exportMemory))
-	}
-	elements := uint64(0)
-	for _, start := range m.tables {
-		elements += uint64(start)
-	}
-	if elements > maxTables {
-		problems = append(problems, fmt.Sprintf("its tables start with %d elements; at most %d are accepted", elements, maxTables))
 	}
 	return problems
 }

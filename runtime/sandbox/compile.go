@@ -37,7 +37,7 @@ func (s *Sandbox) prepare(ctx context.Context, wasm []byte, digest [sha256.Size]
 		}
 		m, err := fuel.Rewrite(wasm, opt)
 		if err != nil {
-			return nil, fmt.Errorf("the module is not accepted: %s", cleanText([]byte(err.Error())))
+			return nil, notAccepted(err)
 		}
 		if err := s.compileApart(ctx, key, m); err != nil {
 			return nil, err
@@ -48,6 +48,11 @@ func (s *Sandbox) prepare(ctx context.Context, wasm []byte, digest [sha256.Size]
 		return nil, []string{err.Error()}
 	}
 	return m, nil
+}
+
+// notAccepted says that the rewriter refuses a module, safe for a log.
+func notAccepted(err error) error {
+	return fmt.Errorf("the module is not accepted: %s", cleanText([]byte(err.Error())))
 }
 
 // compileApart compiles a rewritten module in a process of its own and takes

@@ -83,11 +83,11 @@ func (s *Sandbox) Load(ctx context.Context, spec Spec) (*Plugin, error) {
 }
 
 func (s *Sandbox) load(ctx context.Context, spec Spec) (*Plugin, []string) {
-	man, limits, problems := inspect(spec)
+	opt := fuel.Options{Module: moduleFuel, Name: nameRefuel, Globals: spec.Isolation == IsolationEvent}
+	man, limits, problems := inspect(spec, opt)
 	if len(problems) > 0 {
 		return nil, problems
 	}
-	opt := fuel.Options{Module: moduleFuel, Name: nameRefuel, Globals: spec.Isolation == IsolationEvent}
 	digest := sha256.Sum256(spec.Wasm)
 	p := &Plugin{
 		sandbox:   s,
@@ -122,22 +122,32 @@ func (s *Sandbox) load(ctx context.Context, spec Spec) (*Plugin, []string) {
 }
 
 // inspect does what needs no compiler: it holds the module's outline and its
-// manifest against ABI 1 and what the operator says.
-func inspect(spec Spec) (*manifest.Manifest, Limits, []string) {
+// manifest against ABI 1 and what the operator says. Where that finds something,
+// it asks the rewriter, too, which else is asked later.
+func inspect(spec Spec, opt fuel.Options) (man *manifest.Manifest, limits Limits, problems []string) {
 	outline, err := readModule(spec.Wasm)
 	if err != nil {
 		return nil, Limits{}, []string{"the module can't be read: " + cleanText([]byte(err.Error()))}
 	}
-	problems := checkExports(outline)
-	man, err := readManifest(spec.Wasm)
-	if err != nil {
-		return nil, Limits{}, append(problems, err.Error())
+	problems = checkExports(outline)
+	if man, err = readManifest(spec.Wasm); err != nil {
+		problems = append(problems, err.Error())
+	} else {
+		problems = append(problems, checkImports(outline, man)...)
+		problems = append(problems, checkGrants(spec, man)...)
+		var more []string
+		limits, more = decideLimits(spec, man)
+		problems = append(problems, more...)
+		problems = append(problems, checkMemory(spec.Name, outline, limits.Memory)...)
 	}
-	problems = append(problems, checkImports(outline, man)...)
-	problems = append(problems, checkGrants(spec, man)...)
-	limits, more := decideLimits(spec, man)
-	problems = append(problems, more...)
-	return man, limits, append(problems, checkMemory(spec.Name, outline, limits.Memory)...)
+	if len(problems) == 0 {
+		return man, limits, nil
+	}
+	m, err := fuel.Rewrite(spec.Wasm, opt)
+	if err != nil {
+		return nil, Limits{}, append(problems, notAccepted(err).Error())
+	}
+	return nil, Limits{}, append(problems, checkIsolation(spec.Name, spec.Isolation, m)...)
 }
 
 func readManifest(wasm []byte) (*manifest.Manifest, error) {

@@ -31,7 +31,7 @@ var refusals = []struct {
 	{guest: "memory-not-exported", want: []string{"its memory is not exported as memory"}},
 	{guest: "imported-memory", want: []string{"it has 0 memories of its own", "import env.memory: a memory can't be imported"}},
 	{guest: "memory-minimum", want: []string{"its memory starts with 32MiB, over its limit of 16MiB; to allow it, add to pipeline.yaml: plugins.memory-minimum.limits: { memory: 32MiB }"}},
-	{guest: "table-minimum", want: []string{"its tables start with 100000000 elements; at most 65536 are accepted"}},
+	{guest: "table-minimum", want: []string{"the module is not accepted: at byte 34: tables that start with 100000000 elements; at most 65536 are accepted"}},
 	{guest: "start-section", want: []string{"it has a start section"}},
 	{guest: "unknown-import", want: []string{"import env.open: this host has no such function", "import weft.exec: ", "import wasi_snapshot_preview1.fork: "}},
 	{guest: "import-signature", want: []string{"import weft.log is a function (i32, i32) -> (); expected (i32, i32, i32) -> ()"}},
@@ -48,6 +48,9 @@ var refusals = []struct {
 	{guest: "many-misdeeds", want: []string{
 		"it exports no ABI marker", "export weft_buffer is missing", "export weft_handle is a function (i32) -> i32; expected (i32, i32) -> i32",
 		"its memory is not exported", "it has a start section", "import env.open",
+	}},
+	{guest: "table-minimum", manifest: "capabilities: { send: { why: writes } }", want: []string{
+		"it needs the capability send", "the module is not accepted: at byte 34: tables that start with 100000000 elements",
 	}},
 	{guest: "invalid-code", want: []string{"the module can't be compiled: "}},
 	{guest: "start-trap", want: []string{"it did not start: _initialize: unreachable"}},

@@ -16,7 +16,6 @@ type module struct {
 	types    []signature
 	imports  []moduleImport
 	funcs    []uint32 // of each function that isn't imported: its type's index
-	tables   []uint32 // the elements that each starts with
 	memories []uint32 // the pages of 64 KiB that each starts with
 	exports  []moduleExport
 	start    bool // it has a start section
@@ -124,7 +123,7 @@ func (m *module) readSection(id byte, r *reader) error {
 	case 3:
 		m.funcs = readVector(r, (*reader).u32)
 	case 4:
-		m.tables = readVector(r, (*reader).table)
+		readVector(r, (*reader).table) // the rewriter bounds them
 	case 5:
 		m.memories = readVector(r, (*reader).limits)
 	case 6:
