@@ -86,7 +86,7 @@ var bombs = []struct {
 		return bomb{bodies: [][]byte{joined(times(n, opLoop, blockEmpty), times(n, opLocalGet, 0, opBrIf, 0, opEnd))}}
 	}},
 	{"nested blocks", 9_990, func(n int) bomb {
-		return bomb{bodies: [][]byte{joined(times(n, opBlock, blockEmpty), times(n, opLocalGet, 0, opBrIf, 0, opEnd))}}
+		return bomb{bodies: [][]byte{joined(times(n, opBlock, blockEmpty), times(n, opLocalGet, 0, opBrIf, 0, opLocalGet, 0, opBrIf, 0, opEnd))}}
 	}},
 	{"locals in blocks", 9_990, func(n int) bomb {
 		return bomb{locals: n, bodies: [][]byte{joined(

@@ -59,7 +59,7 @@ type Limits struct {
 	Output     int // bytes of the rewritten module, 128 MiB
 	CustomSize int // bytes of all custom sections, 16 MiB
 	// Compile is what wazero's compiler may take for the module, by an estimate
-	// that is rather too high; 60 s. Less is accepted for a small module: 1 s,
+	// that is rather too high; 60 s. Less is accepted for a small module: 1.5 s,
 	// and 25 µs for each byte of code, which is ten times what code of real
 	// compilers takes.
 	Compile time.Duration

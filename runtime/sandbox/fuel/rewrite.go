@@ -128,7 +128,7 @@ func (w *rewriter) compile(original uint32, body span) error {
 	w.compiling += time.Duration(w.survey.work.total())
 	w.edges = max(w.edges, w.survey.work.edges)
 	code := w.m.codeSize()
-	most := min(w.o.Limits.Compile, time.Second+time.Duration(nanosByte*int64(code)))
+	most := min(w.o.Limits.Compile, 3*time.Second/2+time.Duration(nanosByte*int64(code)))
 	if total := w.compileTime(); total > most {
 		return &Error{Offset: body.at, Text: fmt.Sprintf(
 			"up to function %d the module takes %v to compile, by an estimate; at most %v are accepted for %d bytes of code",
