@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"strconv"
 	"strings"
@@ -213,7 +214,7 @@ func (s *Sandbox) compile(ctx context.Context, p *Plugin) error {
 	if err != nil {
 		return fmt.Errorf("set up its runtime: %w", err)
 	}
-	compiled, err := compileModule(ctx, r, p.module.Wasm)
+	compiled, err := s.takeCode(ctx, r, p.module.Wasm)
 	if err != nil {
 		return errors.Join(fmt.Errorf("the module can't be compiled: %s", firstLine(err)), r.Close(ctx))
 	}
@@ -223,6 +224,16 @@ func (s *Sandbox) compile(ctx context.Context, p *Plugin) error {
 	kept.Wasm = nil
 	p.module = &kept
 	return nil
+}
+
+// takeCode takes the native code of a rewritten module from the cache into r. One
+// call at a time does so for a module: wazero shows code that it reads from the
+// cache to others before it is whole.
+func (s *Sandbox) takeCode(ctx context.Context, r wazero.Runtime, wasm []byte) (wazero.CompiledModule, error) {
+	one := &s.taking[maphash.Bytes(s.seed, wasm)%uint64(len(s.taking))]
+	one.Lock()
+	defer one.Unlock()
+	return compileModule(ctx, r, wasm)
 }
 
 // compileModule turns a panic of wazero's compiler, which a module from a

@@ -12,6 +12,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"log/slog"
 	"runtime"
@@ -53,6 +54,8 @@ type Sandbox struct {
 	clock0  time.Time // by Now: what the guests' monotonic clock counts from
 	cache   *moduleCache
 	flights flights
+	seed    maphash.Seed
+	taking  [64]sync.Mutex // by a hash of the module: held while its code is taken from the cache
 	tokens  *tokens
 
 	compiler      []string
@@ -97,7 +100,7 @@ func New(ctx context.Context, opt Options) (*Sandbox, error) {
 	}
 	cores := runtime.GOMAXPROCS(0)
 	s := &Sandbox{
-		opt: opt, started: time.Now(), clock0: opt.Now(), cache: cache, tokens: newTokens(cores),
+		opt: opt, started: time.Now(), clock0: opt.Now(), cache: cache, seed: maphash.MakeSeed(), tokens: newTokens(cores),
 		compiler: command, compilers: make(chan struct{}, cores), compileTime: compileTime, compileMemory: compileMemory,
 		plugins: map[*Plugin]struct{}{}, failures: map[string]*failures{}, loaded: make(chan struct{}), swept: make(chan struct{}),
 	}
