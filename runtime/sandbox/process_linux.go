@@ -16,15 +16,24 @@ func limitResources(memory, cpu int64) error {
 		return err
 	}
 	// The Go runtime reserves address space at its start that it never uses.
-	as := syscall.Rlimit{Cur: size + uint64(memory), Max: size + uint64(memory)}
-	if err := syscall.Setrlimit(syscall.RLIMIT_AS, &as); err != nil {
+	if err := lowerLimit(syscall.RLIMIT_AS, size+uint64(memory)); err != nil {
 		return fmt.Errorf("address space: %w", err)
 	}
-	seconds := syscall.Rlimit{Cur: uint64(cpu), Max: uint64(cpu)}
-	if err := syscall.Setrlimit(syscall.RLIMIT_CPU, &seconds); err != nil {
+	if err := lowerLimit(syscall.RLIMIT_CPU, uint64(cpu)); err != nil {
 		return fmt.Errorf("processor time: %w", err)
 	}
 	return nil
+}
+
+// lowerLimit sets a limit of this process, for good. A lower one that it was
+// started with stays: only a privileged process could raise that.
+func lowerLimit(resource int, limit uint64) error {
+	var was syscall.Rlimit
+	if err := syscall.Getrlimit(resource, &was); err != nil {
+		return err
+	}
+	limit = min(limit, was.Max)
+	return syscall.Setrlimit(resource, &syscall.Rlimit{Cur: min(limit, was.Cur), Max: limit})
 }
 
 // ownAddressSpace is that of this process, in bytes.
