@@ -34,6 +34,11 @@ func (r *reader) next(in *instr) {
 			r.fail(in.at, "instruction 0x%02x %d is not accepted", c, n)
 			n = 0xff
 		}
+		if c == prefixVector && r.err == nil && r.at-in.at != 2+int(n>>7) {
+			// wazero takes one byte for the number, and what follows for the next
+			// instruction: 1 behind it, a nop, where it is above 127.
+			r.fail(in.at, "instruction 0x%02x %d with more bytes than it needs", c, n)
+		}
 		in.code = uint16(c)<<8 | uint16(n)
 	}
 	in.row = lookUp(in.code)

@@ -43,6 +43,8 @@ func TestRefusedCode(t *testing.T) {
 		{[]byte{0xfc, 18}, "instruction 0xfc 18 is not accepted"},
 		{[]byte{0xfd, 0x9a, 0x01}, "instruction 0xfd 154 is not accepted"},
 		{[]byte{0xfd, 0x80, 0x02}, "instruction 0xfd 256 is not accepted"}, // relaxed
+		{[]byte{0xfd, 0x8c, 0x00}, "instruction 0xfd 12 with more bytes than it needs"},
+		{[]byte{0xfd, 0xff, 0x81, 0x00}, "instruction 0xfd 255 with more bytes than it needs"},
 		{[]byte{opBlock, blockTyped + 1}, "block of type 1, which there isn't"},
 		{[]byte{opBlock, 0x69}, "a block of the unknown type 0x69"},
 		{[]byte{opElse}, "else without if"},
@@ -66,6 +68,23 @@ func TestRefusedCode(t *testing.T) {
 		if !errors.As(err, &refused) || refused.Text != tc.want || refused.Offset < 8 {
 			t.Errorf("% x: %v; want %s", tc.code[:min(8, len(tc.code))], err, tc.want)
 		}
+	}
+}
+
+// TestHiddenCode: where wazero reads other instructions than the rewriter, what
+// a guest hides in an immediate isn't counted. Here an endless loop stands in a
+// v128.const whose number has a byte too many: wazero takes that for
+// unreachable.
+func TestHiddenCode(t *testing.T) {
+	code := []byte{opBlock, 0x40, opBr, 0, prefixVector, 0x8c, 0x00}
+	code = append(code, opEnd, opLoop, 0x40, opBr, 0, opEnd, opBlock, 0x40, opUnreachable, 1, 1, 1, 1, 1, 1, 1)
+	code = append(code, 0x1a, opEnd)
+	wasm := bodyModule(code...)
+	if err := compile(newRuntime(t), wasm); err != nil {
+		t.Errorf("wazero doesn't read it like that any more: %v", err)
+	}
+	if _, err := Rewrite(wasm, Options{}); err == nil || !strings.Contains(err.Error(), "instruction 0xfd 12 with more bytes than it needs") {
+		t.Errorf("got %v", err)
 	}
 }
 
