@@ -56,6 +56,9 @@ type bound struct {
 	kept     int64           // of it, not given to the guest yet
 	calls    int             // host calls so far
 	work     int             // of them since the last pause
+	pauses   int             // so far
+	host     time.Duration   // spent in host calls that may wait
+	queued   time.Duration   // spent on waiting for a run token
 	running  bool            // the call holds a run token
 	turn     chan struct{}   // gets the token that the call waits for
 	ended    error           // why the call was ended from here; nil where it wasn't
@@ -71,17 +74,31 @@ func (b *bound) begin(ctx context.Context, d time.Duration, fuel int64) time.Dur
 			b.deadline, b.own = end, false
 		}
 	}
-	b.budget, b.calls, b.work, b.ended = fuel, 0, 0, nil
+	b.budget, b.ended = fuel, nil
+	b.calls, b.work, b.pauses, b.host, b.queued = 0, 0, 0, 0, 0
 	b.kept = fuel - min(fuel, slice)
 	b.fuel.Set(uint64(fuel - b.kept))
 	return now
 }
 
-// finish ends a call, however it came back, and gives the fuel that it used.
+// finish ends a call, however it came back, enters it into the instance's usage
+// and gives the fuel that it used.
 func (b *bound) finish() int64 {
 	b.rest()
 	b.event = nil
-	return b.budget - b.kept - int64(b.fuel.Get())
+	used := b.budget - b.kept - int64(b.fuel.Get())
+	u := &b.in.usage
+	u.fuel.Add(used)
+	u.guest.Add(int64(b.now() - b.began - b.host - b.queued))
+	if b.calls > 0 {
+		u.hostCalls.Add(int64(b.calls))
+		u.host.Add(int64(b.host))
+	}
+	if b.pauses > 0 {
+		u.pauses.Add(int64(b.pauses))
+		u.queued.Add(int64(b.queued))
+	}
+	return used
 }
 
 // now is the time since the sandbox started, by the monotonic clock.
@@ -109,6 +126,7 @@ func (b *bound) refuel() {
 // first one only with a run token.
 func (b *bound) pause() {
 	b.work = 0
+	b.pauses++
 	b.rest()
 	runtime.Gosched()
 	b.run()
@@ -123,6 +141,8 @@ func (b *bound) run() {
 		b.running = true
 		return
 	}
+	since := b.now()
+	defer func() { b.queued += b.now() - since }()
 	select {
 	case <-b.turn:
 		b.running = true
@@ -146,7 +166,9 @@ func (b *bound) rest() {
 func (b *bound) wait(f func()) {
 	held := b.running
 	b.rest()
+	since := b.now()
 	f()
+	b.host += b.now() - since
 	if held {
 		b.run()
 	}

@@ -37,6 +37,7 @@ type instance struct {
 	bound  bound
 	linear *linearMemory
 	wear   wear
+	usage  usage
 
 	snapshot *snapshot // with IsolationEvent
 
@@ -71,6 +72,7 @@ func (p *Plugin) newInstance(ctx context.Context) (*instance, error) {
 		return nil, errors.Join(failed, linear.free()) // wazero doesn't free it then
 	}
 	in.module, in.memory = module, module.Memory()
+	p.counts.ledger.begin(&in.usage)
 	in.bound = bound{in: in, turn: make(chan struct{}, 1)}
 	// The rewriter exports both, and wazero has validated their types.
 	in.bound.fuel = module.ExportedGlobal(p.module.Fuel).(api.MutableGlobal)
@@ -170,6 +172,7 @@ func (in *instance) handleEvent(ctx context.Context, call *Call, cfg *Config) (R
 	switch outcome := hostapi.Outcome(int32(got)); outcome {
 	case hostapi.Next, hostapi.Done:
 		in.call.result.Outcome = outcome
+		in.usage.good.Add(1)
 		return in.call.result, nil
 	case hostapi.Failed:
 		if in.linear.refused {
@@ -305,6 +308,7 @@ func (in *instance) explainStop(why error, d time.Duration) *CallError {
 
 // close frees the instance. No call may be in it.
 func (in *instance) close(ctx context.Context) error {
+	in.plugin.counts.ledger.end(&in.usage)
 	if err := errors.Join(in.module.Close(ctx), in.linear.free()); err != nil {
 		return fmt.Errorf("close an instance of plugin %s: %w", in.plugin.name, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync/atomic"
+	"time"
 
 	"github.com/tetratelabs/wazero"
 
@@ -122,10 +123,9 @@ func (p *Plugin) checkConfig(ctx context.Context, app string, json []byte) error
 // again and again in the event's app, or for the event's user, is not called:
 // reason fused.
 func (p *Plugin) Handle(ctx context.Context, call *Call) (Result, error) {
-	p.counts.calls.Add(1)
 	result, failed := p.handle(ctx, call)
 	if failed != nil {
-		p.counts.failed[failed.reason].Add(1)
+		p.counts.countFailure(failed.reason, time.Now())
 		return Result{}, failed
 	}
 	return result, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -24,6 +25,7 @@ type pool struct {
 	lines   map[string]*appLine    // by app; those without use are dropped by expire
 	waiting []*appLine             // those in which calls wait, in no order
 	turn    uint64                 // places given so far
+	waited  atomic.Int64           // nanoseconds that calls waited, those that do now left out
 	closed  bool
 	drained func() // called once, after close, when no place is held
 }
@@ -90,6 +92,7 @@ func (p *pool) place(ctx context.Context, app string) (*instance, *appLine, erro
 	w := &waiter{place: make(chan *instance, 1)}
 	p.enqueue(l, w)
 	p.mu.Unlock()
+	defer func(since time.Time) { p.waited.Add(int64(time.Since(since))) }(time.Now())
 
 	select {
 	case in, ok := <-w.place:

@@ -16,6 +16,7 @@ type pools struct {
 	mu     sync.Mutex
 	apps   map[string]*appPool // with IsolationApp, by app
 	closed bool
+	past   time.Duration // that calls waited in pools that are no more
 }
 
 // appPool is the pool of one app.
@@ -108,6 +109,7 @@ func (p *pools) expire(now time.Time) []*instance {
 	for app, a := range p.apps {
 		out = append(out, a.expire(now, maxIdle, maxIdleApp)...)
 		if live, _, _ := a.count(); live == 0 && a.users == 0 {
+			p.past += time.Duration(a.waited.Load())
 			delete(p.apps, app)
 		}
 	}
@@ -165,6 +167,17 @@ func (p *pools) memory() int64 {
 	var n int64
 	for _, one := range p.all() {
 		n += one.memory()
+	}
+	return n
+}
+
+// waited is how long calls waited for an instance, all together.
+func (p *pools) waited() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := p.past
+	for _, one := range p.all() {
+		n += time.Duration(one.waited.Load())
 	}
 	return n
 }

@@ -161,6 +161,7 @@ func (h *Host) open(ctx context.Context, metrics *telemetry.Metrics) error {
 	admin.Use(withToken(h.cfg.Server.AdminToken))
 	h.health.route(admin)
 	admin.GET("/metrics", echo.WrapHandler(metrics.Handler()))
+	admin.Any("/admin/v1/status", readOnly(hostStatus{plugins: h.assembly.plugins}.answer))
 
 	var err error
 	if h.public, err = listen(ctx, "listen", h.cfg.Server.Listen, public, longest+answerSlack, h.log); err != nil {

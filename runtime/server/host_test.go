@@ -49,7 +49,6 @@ func TestAdminToken(t *testing.T) {
 	file := writeConfig(t, echoSections())
 	replaceIn(t, file, "drain: 5s", "drain: 5s, admin_token: 0123456789abcdef0123456789abcdef")
 	h := startHost(t, file)
-	url := "http://" + h.admin.addr() + "/metrics"
 	for _, c := range []struct {
 		authorization string
 		status        int
@@ -60,8 +59,10 @@ func TestAdminToken(t *testing.T) {
 		{"Bearer ", 401},
 		{"", 401},
 	} {
-		if status, body, _ := get(t, url, "Authorization", c.authorization); status != c.status {
-			t.Errorf("%q: %d %.200s", c.authorization, status, body)
+		for _, path := range []string{"/metrics", "/admin/v1/status"} {
+			if status, body, _ := get(t, "http://"+h.admin.addr()+path, "Authorization", c.authorization); status != c.status {
+				t.Errorf("%s, %q: %d %.200s", path, c.authorization, status, body)
+			}
 		}
 	}
 }

@@ -16,18 +16,41 @@ type pluginMetrics struct {
 const (
 	descInstances = iota
 	descWaiting
+	descMemory
 	descCalls
 	descFailed
 	descDiscards
+	descFuel
+	descPauses
+	descHostCalls
+	descGuestTime
+	descHostTime
+	descRunWait
+	descInstanceWait
+	descFusedApps
+	descSkippedUsers
 )
 
 func newPluginMetrics(plugins map[string]*sandbox.Plugin) *pluginMetrics {
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc(name, help, append([]string{"plugin"}, labels...), nil)
+	}
 	return &pluginMetrics{plugins: plugins, descs: []*prometheus.Desc{
-		descInstances: prometheus.NewDesc("weft_plugin_instances", "Live instances of a plugin by what they do.", []string{"plugin", "state"}, nil),
-		descWaiting:   prometheus.NewDesc("weft_plugin_waiting_calls", "Calls that wait for an instance.", []string{"plugin"}, nil),
-		descCalls:     prometheus.NewDesc("weft_plugin_calls_total", "Calls of a plugin.", []string{"plugin"}, nil),
-		descFailed:    prometheus.NewDesc("weft_plugin_failures_total", "Calls of a plugin that ended in an error.", []string{"plugin", "reason"}, nil),
-		descDiscards:  prometheus.NewDesc("weft_plugin_discards_total", "Instances that were not used again.", []string{"plugin", "reason"}, nil),
+		descInstances:    desc("weft_plugin_instances", "Live instances of a plugin by what they do.", "state"),
+		descWaiting:      desc("weft_plugin_waiting_calls", "Calls that wait for an instance."),
+		descMemory:       desc("weft_plugin_memory_bytes", "Memory that the live instances of a plugin have."),
+		descCalls:        desc("weft_plugin_calls_total", "Calls of a plugin that ended."),
+		descFailed:       desc("weft_plugin_failures_total", "Calls of a plugin that ended in an error.", "reason"),
+		descDiscards:     desc("weft_plugin_discards_total", "Instances that were not used again.", "reason"),
+		descFuel:         desc("weft_plugin_fuel_total", "Instructions that a plugin executed."),
+		descPauses:       desc("weft_plugin_pauses_total", "Times that a plugin had used up a slice of fuel or of host calls, and others were let run."),
+		descHostCalls:    desc("weft_plugin_host_calls_total", "Host calls that a plugin made."),
+		descGuestTime:    desc("weft_plugin_guest_seconds_total", "Time in a plugin, with the host calls that don't wait."),
+		descHostTime:     desc("weft_plugin_host_call_seconds_total", "Time in host calls that may wait."),
+		descRunWait:      desc("weft_plugin_run_wait_seconds_total", "Time that calls waited for their turn to run on."),
+		descInstanceWait: desc("weft_plugin_instance_wait_seconds_total", "Time that calls waited for an instance."),
+		descFusedApps:    desc("weft_plugin_fused_apps", "Apps for which a plugin is not called, but for trials, because its calls fail."),
+		descSkippedUsers: desc("weft_plugin_skipped_users", "Users whose events a plugin doesn't get, because three of theirs failed within a minute."),
 	}}
 }
 
@@ -50,6 +73,17 @@ func (m *pluginMetrics) Collect(ch chan<- prometheus.Metric) {
 		send(descInstances, gauge, float64(s.Instances-s.Idle), name, "busy")
 		send(descWaiting, gauge, float64(s.Waiting), name)
 		send(descCalls, counter, float64(s.Calls), name)
+		send(descMemory, gauge, float64(s.Memory), name)
+		send(descFuel, counter, float64(s.Fuel), name)
+		send(descPauses, counter, float64(s.Pauses), name)
+		send(descHostCalls, counter, float64(s.HostCalls), name)
+		send(descGuestTime, counter, s.GuestTime.Seconds(), name)
+		send(descHostTime, counter, s.HostTime.Seconds(), name)
+		send(descRunWait, counter, s.TokenWait.Seconds(), name)
+		send(descInstanceWait, counter, s.InstanceWait.Seconds(), name)
+		health := p.Health()
+		send(descFusedApps, gauge, float64(health.Fused), name)
+		send(descSkippedUsers, gauge, float64(health.Skipped), name)
 		for reason, n := range s.Failed {
 			send(descFailed, counter, float64(n), name, reason)
 		}
