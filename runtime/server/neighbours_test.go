@@ -189,7 +189,8 @@ func (n *neighbours) attacked(t *testing.T, round int) phase {
 	return p
 }
 
-// attack has an attacker misbehave again and again, each time for another user.
+// attack has an attacker misbehave again and again, for no user: else it would
+// be fused.
 func (n *neighbours) attack(t *testing.T, name string, end <-chan struct{}) {
 	for {
 		select {
@@ -208,7 +209,7 @@ func (n *neighbours) attack(t *testing.T, name string, end <-chan struct{}) {
 func (n *neighbours) badMessage(t *testing.T, app string) []byte {
 	for {
 		id := n.next()
-		doc := bytes.ReplaceAll(textMessage(id, "go"), []byte("oUser1"), []byte("oUser"+id))
+		doc := textFrom("", id, "go")
 		var ev hostapi.Event
 		if err := wechat.Decode(app, wechat.Opened{Body: doc, Format: wechat.XML}, &ev); err != nil {
 			t.Error(err)
