@@ -52,7 +52,7 @@ type instance struct {
 
 // newInstance makes a copy of the plugin and runs its start. The error is a
 // *CallError where the guest is at fault, else ctx's or wazero's.
-func (p *Plugin) newInstance(ctx context.Context) (*instance, error) {
+func (p *Plugin) newInstance(ctx context.Context) (_ *instance, err error) {
 	linear, err := newLinearMemory(p.startMemory(), uint64(p.limits.Memory))
 	if err != nil {
 		return nil, err
@@ -63,6 +63,11 @@ func (p *Plugin) newInstance(ctx context.Context) (*instance, error) {
 		stdout: lineWriter{level: slog.LevelInfo},
 		stderr: lineWriter{level: slog.LevelWarn},
 	}
+	defer func() {
+		if v := recover(); v != nil {
+			err = errors.Join(p.hostPanicked(v), in.close(ctx))
+		}
+	}()
 	// Without a name instances don't meet in wazero's table of names; without
 	// start functions no guest code runs before it is bounded.
 	cfg := wazero.NewModuleConfig().WithName("").WithStartFunctions()
@@ -309,7 +314,11 @@ func (in *instance) explainStop(why error, d time.Duration) *CallError {
 // close frees the instance. No call may be in it.
 func (in *instance) close(ctx context.Context) error {
 	in.plugin.counts.ledger.end(&in.usage)
-	if err := errors.Join(in.module.Close(ctx), in.linear.free()); err != nil {
+	var err error
+	if in.module != nil { // nil where it could not be instantiated
+		err = in.module.Close(ctx)
+	}
+	if err = errors.Join(err, in.linear.free()); err != nil {
 		return fmt.Errorf("close an instance of plugin %s: %w", in.plugin.name, err)
 	}
 	return nil

@@ -261,6 +261,7 @@ func (p *Plugin) warm(ctx context.Context) error {
 	var call *CallError
 	if errors.As(err, &call) {
 		text = call.text
+		p.discarded(ctx, call, nil)
 	}
 	if errClose := p.Close(ctx); errClose != nil {
 		p.log.Error("close a plugin that did not load", slog.Any("error", errClose))

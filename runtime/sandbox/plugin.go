@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -154,17 +155,22 @@ func (p *Plugin) handleAdmitted(ctx context.Context, call *Call, cfg *Config) (r
 	if err != nil {
 		return Result{}, err
 	}
-	returned := false
 	defer func() {
-		if !returned { // a panic on our side of the call: the instance is in an unknown state
-			failed = p.callError(reasonTrap, "the host panicked")
-			failed.broken = true
+		if v := recover(); v != nil { // the instance is in an unknown state
+			result, failed = Result{}, p.hostPanicked(v)
 		}
 		p.giveBack(ctx, in, call.Event.App, failed)
 	}()
-	result, failed = in.handleEvent(ctx, call, cfg)
-	returned = true
-	return result, failed
+	return in.handleEvent(ctx, call, cfg)
+}
+
+// hostPanicked makes a CallError of a panic on our side of a call, so that a
+// mistake there, of wazero's too, costs one call of one plugin, not the host.
+func (p *Plugin) hostPanicked(v any) *CallError {
+	e := p.callError(reasonTrap, "the host panicked")
+	e.trace = fmt.Sprintf("%v\n%s", v, debug.Stack())
+	e.broken = true
+	return e
 }
 
 func (p *Plugin) config(app string) *appConfig {

@@ -207,3 +207,42 @@ func TestHostPanic(t *testing.T) {
 		t.Errorf("logged %+v", lines)
 	}
 }
+
+// TestHostPanicOutside: a panic of the host's beside a call into the guest, or at
+// the start of an instance, ends one call of one plugin, too, and leaves nothing.
+func TestHostPanicOutside(t *testing.T) {
+	for _, tt := range []struct {
+		what, trace string
+		breaks      func(p *Plugin)
+	}{
+		{"start", "newInstance", func(p *Plugin) {
+			module := *p.module
+			module.Fuel = "no such global"
+			p.module = &module
+			p.pool.shared.idle[0].wear.calls = maxCalls // it is not used again
+		}},
+		{"event", "putEvent", func(p *Plugin) { p.manifest = nil }},
+	} {
+		t.Run(tt.what, func(t *testing.T) {
+			var logs logLines
+			p := load(t, newSandbox(t, Options{Logger: logs.logger()}), watSpec(t, "empty", ""))
+			tt.breaks(p)
+			if tt.what == "start" {
+				if _, err := handle(p, textCall('0')); err != nil {
+					t.Fatal(err)
+				}
+			}
+			_, err := handle(p, textCall('0'))
+			if e := callError(t, err); e.Reason() != "trap" || e.Text() != "the host panicked" {
+				t.Errorf("got %v", err)
+			}
+			lines := logs.lines(t, "plugin instance discarded")
+			if len(lines) != 1 || !strings.Contains(lines[0].Trace, tt.trace) {
+				t.Errorf("logged %+v", lines)
+			}
+			if s := p.Stats(); s.Instances != 0 || s.Memory != 0 || s.Discards["trap"] != 1 || p.pool.shared.held != 0 {
+				t.Errorf("left: %+v", s)
+			}
+		})
+	}
+}
