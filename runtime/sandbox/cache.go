@@ -285,21 +285,30 @@ func (c *moduleCache) put(key string, m *fuel.Module, tmp string) error {
 		if err != nil {
 			return err
 		}
-		if err := os.Rename(from, filepath.Join(c.dir, c.native, f.Name())); err != nil {
+		if err := replace(from, filepath.Join(c.dir, c.native, f.Name())); err != nil {
 			return err
 		}
 		head.Native = append(head.Native, n)
 	}
-	text, err := json.Marshal(head)
+	parts, err := sealEntry(&head, m.Wasm)
 	if err != nil {
 		return err
 	}
+	return writeFile(filepath.Join(c.dir, entriesFolder, key), parts...)
+}
+
+// sealEntry gives the parts of an entry.
+func sealEntry(head *entryHeader, wasm []byte) ([][]byte, error) {
+	text, err := json.Marshal(head)
+	if err != nil {
+		return nil, err
+	}
 	length := binary.LittleEndian.AppendUint32(nil, uint32(len(text)))
 	h := sha256.New()
-	for _, part := range [][]byte{length, text, m.Wasm} {
+	for _, part := range [][]byte{length, text, wasm} {
 		h.Write(part)
 	}
-	return writeFile(filepath.Join(c.dir, entriesFolder, key), h.Sum(nil), length, text, m.Wasm)
+	return [][]byte{h.Sum(nil), length, text, wasm}, nil
 }
 
 // writeFile writes a file in one step: others see all of it or nothing.
@@ -318,12 +327,24 @@ func writeFile(name string, parts ...[]byte) error {
 	}
 	err = errors.Join(err, f.Close())
 	if err == nil {
-		err = os.Rename(f.Name(), name)
+		err = replace(f.Name(), name)
 	}
 	if err != nil {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
 	return nil
+}
+
+// replace renames a file, also where a folder came into its place.
+func replace(from, to string) error {
+	err := os.Rename(from, to)
+	if err == nil {
+		return nil
+	}
+	if errRemove := os.RemoveAll(to); errRemove != nil {
+		return errors.Join(err, errRemove)
+	}
+	return os.Rename(from, to)
 }
 
 // Times after which the cache forgets.

@@ -54,6 +54,7 @@ type compileReport struct {
 var (
 	errCompileTime = errors.New("the time for compiling is over")
 	errNoReport    = errors.New("it gave no report")
+	errBadReport   = errors.New("its report can't be read")
 )
 
 // compilerCommand is the command of a compiler's process: this very program,
@@ -82,11 +83,14 @@ func (s *Sandbox) runCompiler(ctx context.Context, dir string, wasm []byte) erro
 	if err != nil {
 		return fmt.Errorf("start its compiler: %w", err)
 	}
-	cpu := int64(s.compileTime/time.Second) * int64(runtime.NumCPU())
-	report, err := p.compile(compileRequest{Dir: dir, Size: len(wasm), Memory: s.compileMemory, CPU: max(cpu, 1)}, wasm)
+	report, err := p.compile(compileRequest{Dir: dir, Size: len(wasm), Memory: s.compileMemory, CPU: s.compileCPU}, wasm)
 	ended := p.end()
 	if said := p.stderr.String(); said != "" {
 		s.opt.Logger.Debug("compiler", slog.String("text", cleanText([]byte(said))))
+	}
+	failed := cmp.Or(ended, err)
+	if errors.Is(err, errBadReport) {
+		failed = err // it was killed for that
 	}
 	switch {
 	case err == nil && ended == nil && report.Problem == "":
@@ -103,7 +107,7 @@ func (s *Sandbox) runCompiler(ctx context.Context, dir string, wasm []byte) erro
 	case report.Problem != "":
 		return fmt.Errorf("the module can't be compiled: %s", cleanText([]byte(report.Problem)))
 	default:
-		return fmt.Errorf("the module can't be compiled: its compiler failed: %s", lastWords(cmp.Or(ended, err), p.stderr.String()))
+		return fmt.Errorf("the module can't be compiled: its compiler failed: %s", lastWords(failed, p.stderr.String()))
 	}
 }
 
@@ -163,7 +167,7 @@ func startCompiler(ctx context.Context, command []string, dir string) (*compiler
 }
 
 // compile sends a module and waits for the report. It ends early when the
-// process does.
+// process does. One that answers nonsense is killed.
 func (p *compilerProcess) compile(req compileRequest, wasm []byte) (report compileReport, err error) {
 	head, err := json.Marshal(req)
 	if err != nil {
@@ -175,11 +179,14 @@ func (p *compilerProcess) compile(req compileRequest, wasm []byte) (report compi
 		}
 	}
 	line, err := p.stdout.ReadBytes('\n')
-	if err != nil {
+	if err != nil && len(line) == 0 {
 		return report, errNoReport
 	}
-	if err := json.Unmarshal(line, &report); err != nil {
-		return compileReport{}, errNoReport
+	if err == nil {
+		err = json.Unmarshal(line, &report)
+	}
+	if err != nil {
+		return compileReport{}, errors.Join(errBadReport, killGroup(p.cmd.Process))
 	}
 	return report, nil
 }

@@ -84,12 +84,8 @@ func newSandbox(t testing.TB, opt Options) *Sandbox {
 	if opt.CacheDir == "" {
 		opt.CacheDir = filepath.Join(testFolder, "cache")
 	}
-	if opt.Compiler == nil && raceEnabled {
-		compiler, err := plainCompiler()
-		if err != nil {
-			t.Fatal(err)
-		}
-		opt.Compiler = compiler
+	if opt.Compiler == nil {
+		opt.Compiler = testCompiler(t)
 	}
 	s, err := New(context.Background(), opt)
 	if err != nil {

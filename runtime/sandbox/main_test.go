@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -44,24 +43,36 @@ func compilerOfTests(args []string) error {
 	return misbehave(args[0], args[1:])
 }
 
-// plainCompiler is `weft compile`, built without the race detector, which makes
-// compiling a Go guest ten times slower.
-var plainCompiler = sync.OnceValues(func() ([]string, error) {
-	bin := filepath.Join(testFolder, "weft")
-	// wazero keeps what it compiled by its version, which tests don't have.
-	const version = "-X=github.com/tetratelabs/wazero/internal/version.version=dev"
-	if out, err := exec.Command("go", "build", "-ldflags", version, "-o", bin, "../cmd/weft").CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("go build: %w: %s", err, out)
+// testProgram is this program; where it has the race detector, which makes
+// compiling a Go guest ten times slower and takes memory by itself, the same
+// without it.
+var testProgram = sync.OnceValues(func() (string, error) {
+	if !raceEnabled {
+		return os.Executable()
 	}
-	return []string{bin, "compile"}, nil
+	bin := filepath.Join(testFolder, "sandbox.test")
+	if out, err := exec.Command("go", "test", "-c", "-o", bin, ".").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go test -c: %w: %s", err, out)
+	}
+	return bin, nil
 })
+
+// testCompiler is the command of TestMain's compiler, or of one that does a
+// misdeed.
+func testCompiler(t testing.TB, misdeed ...string) []string {
+	t.Helper()
+	program, err := testProgram()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append([]string{program, "compile"}, misdeed...)
+}
 
 // misbehave is a compiler that does not do its work.
 func misbehave(how string, args []string) error {
-	switch how {
-	case "fail":
-		return errors.New("this compiler fails")
-	default:
-		return fmt.Errorf("no such way to misbehave: %s %q", how, args)
+	misdeed, ok := misdeeds[how]
+	if !ok {
+		return fmt.Errorf("no such misdeed: %s", how)
 	}
+	return misdeed(args)
 }

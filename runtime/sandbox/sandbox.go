@@ -62,6 +62,7 @@ type Sandbox struct {
 	compilers     chan struct{} // has an element for each that is at work
 	compileTime   time.Duration // of one module
 	compileMemory int64         // bytes, for one module
+	compileCPU    int64         // seconds of processor time, where nobody looks at compileTime
 
 	mu      sync.Mutex
 	plugins map[*Plugin]struct{} // those of which something may run; nil once closed
@@ -101,7 +102,8 @@ func New(ctx context.Context, opt Options) (*Sandbox, error) {
 	cores := runtime.GOMAXPROCS(0)
 	s := &Sandbox{
 		opt: opt, started: time.Now(), clock0: opt.Now(), cache: cache, seed: maphash.MakeSeed(), tokens: newTokens(cores),
-		compiler: command, compilers: make(chan struct{}, cores), compileTime: compileTime, compileMemory: compileMemory,
+		compiler: command, compilers: make(chan struct{}, cores),
+		compileTime: compileTime, compileMemory: compileMemory, compileCPU: int64(compileTime/time.Second) * int64(runtime.NumCPU()),
 		plugins: map[*Plugin]struct{}{}, failures: map[string]*failures{}, loaded: make(chan struct{}), swept: make(chan struct{}),
 	}
 	ctx, s.stopSweeps = context.WithCancel(context.WithoutCancel(ctx))

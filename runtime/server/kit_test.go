@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -36,7 +37,7 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
-		return
+		syscall.Exit(0) // with os.Exit the race detector would wait a second
 	}
 	dir, err := os.MkdirTemp("", "weft-server-test-")
 	if err != nil {
