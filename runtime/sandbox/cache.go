@@ -57,41 +57,76 @@ const cacheFormat = 1
 // nativeName is what wazero calls its files.
 var nativeName = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
-// openCache makes the folder, or a temporary one for "".
-func openCache(ctx context.Context, dir string, log *slog.Logger) (_ *moduleCache, err error) {
-	c := &moduleCache{root: dir, temporary: dir == "", log: log}
-	if c.temporary {
-		if c.root, err = os.MkdirTemp("", "weft-cache-"); err != nil {
-			return nil, err
+// openCache opens the cache in a folder, which it makes. Where that can't be
+// used, or is "", the cache is in a temporary folder: a disk that is full, or a
+// folder that another user made, costs time at the start, not the host.
+func openCache(ctx context.Context, dir string, log *slog.Logger) (*moduleCache, error) {
+	if dir != "" {
+		c, err := openCacheIn(ctx, dir, log)
+		if err == nil {
+			return c, nil
 		}
-		defer func() {
-			if err != nil {
-				err = errors.Join(err, os.RemoveAll(c.root))
-			}
-		}()
+		log.LogAttrs(ctx, slog.LevelWarn, "compile cache: the folder can't be used, so all plugins are compiled again: let the host's user own and write it",
+			slog.String("folder", dir), slog.Any("error", err))
 	}
-	if c.root, err = filepath.Abs(c.root); err != nil {
+	root, err := os.MkdirTemp("", "weft-cache-")
+	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(c.root, 0o700); err != nil {
+	c, err := openCacheIn(ctx, root, log)
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(root))
+	}
+	c.temporary = true
+	return c, nil
+}
+
+func openCacheIn(ctx context.Context, dir string, log *slog.Logger) (*moduleCache, error) {
+	root, err := filepath.Abs(dir)
+	if err != nil {
 		return nil, err
 	}
-	if err := os.Chmod(c.root, 0o700); err != nil {
+	if err := os.MkdirAll(root, 0o700); err != nil {
+		return nil, err
+	}
+	if err := checkOurs(root); err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(root, 0o700); err != nil {
 		return nil, fmt.Errorf("keep other users out: %w", err)
 	}
-	version, native, err := cacheVersion(ctx, c.root)
+	version, native, err := cacheVersion(ctx, root)
 	if err != nil {
 		return nil, fmt.Errorf("try the compiler: %w", err)
 	}
-	c.dir, c.native = filepath.Join(c.root, versionPrefix+version), native
+	c := &moduleCache{root: root, dir: filepath.Join(root, versionPrefix+version), native: native, log: log}
 	if err := c.makeFolders(); err != nil {
 		return nil, err
+	}
+	for _, folder := range c.folders() {
+		if err := checkOurs(folder); err != nil {
+			return nil, err
+		}
 	}
 	if c.wazero, err = wazero.NewCompilationCacheWithDir(c.dir); err != nil {
 		return nil, err
 	}
 	c.sweep(time.Now())
 	return c, nil
+}
+
+// checkOurs refuses a folder of another user, who could change what is in it, or
+// could not use what this process leaves there: the host's user after a command
+// that an administrator ran.
+func checkOurs(folder string) error {
+	info, err := os.Stat(folder)
+	if err != nil {
+		return err
+	}
+	if !isOurs(info) {
+		return fmt.Errorf("%s is another user's", folder)
+	}
+	return nil
 }
 
 // cacheVersion names all that native code and rewritten modules depend on, and
@@ -118,12 +153,17 @@ func cacheVersion(ctx context.Context, root string) (version, native string, err
 // makeFolders makes the folders in root; not root itself, which is gone where
 // the cache was closed.
 func (c *moduleCache) makeFolders() error {
-	for _, dir := range []string{c.dir, filepath.Join(c.dir, entriesFolder), filepath.Join(c.dir, c.native)} {
+	for _, dir := range c.folders() {
 		if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 			return err
 		}
 	}
 	return nil
+}
+
+// folders are those in root, each before what is in it.
+func (c *moduleCache) folders() []string {
+	return []string{c.dir, filepath.Join(c.dir, entriesFolder), filepath.Join(c.dir, c.native)}
 }
 
 // close gives the native code in memory back. No plugin may use it any more.

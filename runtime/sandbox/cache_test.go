@@ -216,14 +216,8 @@ func TestCacheTemporary(t *testing.T) {
 	}
 }
 
-// TestCacheNoFolder: a cache that can't be made is an error of New, and no
-// crash of a load when it goes later.
+// TestCacheNoFolder: a cache whose folder goes is an error of a load, no crash.
 func TestCacheNoFolder(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "file")
-	writeTestFile(t, file, nil)
-	if _, err := New(context.Background(), Options{CacheDir: filepath.Join(file, "cache")}); err == nil {
-		t.Error("a cache below a file was accepted")
-	}
 	dir := filepath.Join(t.TempDir(), "cache")
 	s := newSandbox(t, Options{CacheDir: dir})
 	if err := os.RemoveAll(dir); err != nil {
@@ -341,4 +335,49 @@ func glob(t testing.TB, parts ...string) []string {
 		t.Fatal(err)
 	}
 	return found
+}
+
+// TestCacheUnusable: a folder that can't be used, or is another user's, is left
+// alone; plugins load without it, and nothing stays behind.
+func TestCacheUnusable(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	writeTestFile(t, file, nil)
+	foreign := "/"
+	if os.Geteuid() == 0 {
+		foreign = t.TempDir()
+		if err := os.Chown(foreign, 12345, -1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, dir := range map[string]string{"a file": file, "another's": foreign} {
+		t.Run(name, func(t *testing.T) {
+			before, err := os.Stat(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var logs logLines
+			tmp := t.TempDir()
+			t.Setenv("TMPDIR", tmp)
+			s, err := New(t.Context(), Options{CacheDir: dir, Compiler: testCompiler(t), Logger: logs.logger()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.Load(t.Context(), watSpec(t, "empty", "")); err != nil {
+				t.Error(err)
+			}
+			if err := s.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if n := len(logs.lines(t, "compile cache: the folder can't be used, so all plugins are compiled again: let the host's user own and write it")); n != 1 {
+				t.Errorf("%d warnings", n)
+			}
+			after, err := os.Stat(dir)
+			if err != nil || after.Mode() != before.Mode() || !after.ModTime().Equal(before.ModTime()) {
+				t.Errorf("it was changed: %v, %v; before %v", after, err, before)
+			}
+			if left, err := os.ReadDir(tmp); err != nil || len(left) > 0 {
+				t.Errorf("left: %v, %v", left, err)
+			}
+		})
+	}
 }

@@ -18,3 +18,9 @@ func killGroup(p *os.Process) error {
 	}
 	return nil
 }
+
+// isOurs says whether a file belongs to the user of this process.
+func isOurs(info os.FileInfo) bool {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	return ok && int(stat.Uid) == os.Geteuid()
+}

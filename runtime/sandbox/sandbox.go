@@ -27,8 +27,8 @@ import (
 type Options struct {
 	// CacheDir keeps compiled modules between starts. Its entries are native
 	// code that the host runs, so it is made, or set to, mode 0700. Several
-	// hosts and commands may have the same. Empty: a temporary folder, which
-	// Close removes.
+	// hosts and commands of one user may have the same. Empty, or not to be used:
+	// a temporary folder, which Close removes.
 	CacheDir string
 	// Compiler is the command that compiles modules, in a process of its own:
 	// the program, as a path, and its arguments. It must call Compile, and be
@@ -76,8 +76,8 @@ type Sandbox struct {
 }
 
 // New returns a sandbox without plugins, which the caller closes. It fails where
-// CacheDir can't be made or kept from other users, and in a process that a
-// sandbox started as a compiler.
+// there is no temporary folder in place of a CacheDir that can't be used, and in
+// a process that a sandbox started as a compiler.
 func New(ctx context.Context, opt Options) (*Sandbox, error) {
 	if opt.Logger == nil {
 		opt.Logger = slog.New(slog.DiscardHandler)
