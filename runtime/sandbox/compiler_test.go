@@ -281,6 +281,29 @@ func TestCompileBomb(t *testing.T) {
 	}
 }
 
+// TestCompilerOrphan: a compiler ends in the middle of its work when its sandbox
+// is gone.
+func TestCompilerOrphan(t *testing.T) {
+	p, err := startCompiler(t.Context(), testCompiler(t), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	wasm := attackerModule(t, "attackers/compile-bomb")
+	head := fmt.Sprintf(`{"Dir":%q,"Size":%d,"Memory":%d,"CPU":600}`, t.TempDir(), len(wasm), compileMemory)
+	if _, err := p.stdin.Write(append([]byte(head+"\n"), wasm...)); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.stdin.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if said, err := io.ReadAll(p.stdout); err != nil || len(said) > 0 {
+		t.Errorf("it reported %q, %v", said, err)
+	}
+	if err := p.end(); err != nil || p.stderr.String() != "" {
+		t.Errorf("it ended with %v and said %q", err, p.stderr)
+	}
+}
+
 // TestPrepareOnce: loads of one module at the same time compile once.
 func TestPrepareOnce(t *testing.T) {
 	sh, err := exec.LookPath("sh")

@@ -70,7 +70,8 @@ const (
 // problems at once; those that need the compiled module are looked for when
 // there are no others.
 //
-// The compiler doesn't honour ctx: a large module takes seconds.
+// A module that is not in the cache is compiled in a process of its own, which
+// takes a second for a guest in Go, a minute at most, and ends with ctx.
 func (s *Sandbox) Load(ctx context.Context, spec Spec) (*Plugin, error) {
 	if err := s.begin(); err != nil {
 		return nil, &LoadError{Plugin: spec.Name, Problems: []string{err.Error()}}

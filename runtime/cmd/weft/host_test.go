@@ -21,11 +21,7 @@ import (
 
 // buildWeft compiles the command, once for all tests of the package.
 var buildWeft = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "weft-command-")
-	if err != nil {
-		return "", err
-	}
-	bin := filepath.Join(dir, "weft")
+	bin := filepath.Join(testFolder, "weft")
 	if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build: %v\n%s", err, out)
 	}

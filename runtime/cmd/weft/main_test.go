@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,13 +12,27 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// TestMain: a sandbox in this program starts it as its compiler.
+// TestMain gives the tests a folder. A sandbox in this program starts it as its
+// compiler, too.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 2 && os.Args[1] == "compile" {
 		main()
 	}
-	os.Exit(m.Run())
+	dir, err := os.MkdirTemp("", "weft-command-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	testFolder = dir
+	code := m.Run()
+	if err := os.RemoveAll(dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	os.Exit(code)
 }
+
+// testFolder is of this run.
+var testFolder string
 
 // TestScripts runs testdata/script: the commands as a user types them. They are
 // the program as users have it: under the race detector it compiles a plugin ten
