@@ -47,6 +47,8 @@ var attackers = []struct {
 	{"attackers/recursion-locals", false, "trap", "call stack"},
 	{"attackers/recursion-handle", false, "trap", "call stack"},
 	{"attackers/forged-names-recursion", false, "trap", "call stack"},
+	{"attackers/recursion-results", false, "trap", "call stack"},
+	{"attackers/recursion-spills", false, "trap", "call stack"},
 	{"attackers/recursion-deep", false, "", ""},
 	// Host calls.
 	{"attackers/flood-log", true, "trap", "more than 100000 host calls in one call"},

@@ -30,7 +30,13 @@ func (e *emitter) function(original uint32, body span, s *survey) []byte {
 
 // stack is what a call of the function takes of the stack, in bytes, by an
 // estimate. One that calls nothing takes nothing: it is the last.
-func (s *survey) stack() int64 { return 64 + 8*(int64(s.locals)+s.instructions/4) }
+func (s *survey) stack() int64 {
+	return 64 + 8*(int64(s.locals)+s.instructions/4+s.vectors) + 16*(s.values+max(0, s.widest-valuesInRegisters))
+}
+
+// valuesInRegisters is how many parameters and results of a call, at least, take
+// no room on the stack of the caller.
+const valuesInRegisters = 8
 
 func (e *emitter) declareLocals(s *survey) {
 	checks := false

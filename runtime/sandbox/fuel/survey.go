@@ -45,6 +45,9 @@ type survey struct {
 	code         int    // where instructions begin
 	index        uint32 // of the function, the original's
 	instructions int64
+	vectors      int64 // of these, those of vectors, whose values take 16 bytes
+	values       int64 // that instructions make beside their first: of calls, and of blocks with a type
+	widest       int64 // most parameters and results of a call, or of the function itself
 	work         work
 	calls, loops bool // it calls functions; it has a loop
 	bulk, copies bool // it works in bulk; by memory.fill or memory.copy
@@ -76,6 +79,7 @@ func (s *survey) function(index uint32, body span) error {
 	s.frames = append(s.frames[:0], frame{op: opBlock, live: true})
 	s.ways, s.forks = s.ways[:0], s.forks[:0]
 	s.live, s.unchecked, s.instructions = true, 0, 0
+	s.vectors, s.values, s.widest = 0, 0, t.width()
 	s.calls, s.loops, s.bulk, s.copies = false, false, false, false
 	s.work.begin(nanosFunction+nanosType*int64(len(s.m.types))+nanosDeclare*int64(s.m.globals), s.locals)
 	s.frames[0].region.results = int64(len(t.results))
@@ -89,6 +93,7 @@ func (s *survey) function(index uint32, body span) error {
 			break
 		}
 		s.instructions++
+		s.room(&in)
 		if s.live {
 			total += int64(in.row.cost)
 			s.follow(&in)
@@ -106,6 +111,30 @@ func (s *survey) function(index uint32, body span) error {
 	}
 	return s.r.failed()
 }
+
+// room counts what an instruction takes of the stack, beside its first value.
+func (s *survey) room(in *instr) {
+	var t funcType
+	switch {
+	case in.code>>8 == prefixVector:
+		s.vectors++
+		return
+	case in.row.imm == immBlock:
+		if in.block.form == blockTyped {
+			s.values += s.m.types[in.block.index].width()
+		}
+		return
+	case in.code == opCall:
+		t = s.m.types[s.m.funcs[in.x]]
+	case in.code == opCallIndirect:
+		t = s.m.types[in.x]
+	}
+	s.values += int64(max(0, len(t.results)-1))
+	s.widest = max(s.widest, t.width())
+}
+
+// width is how many values go in and out.
+func (t funcType) width() int64 { return int64(len(t.params) + len(t.results)) }
 
 func (s *survey) readLocals(t funcType) {
 	r := &s.r
