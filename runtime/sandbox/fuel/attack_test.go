@@ -50,6 +50,31 @@ func TestAttackers(t *testing.T) {
 	}
 }
 
+// TestLongWays: no way through a function without loops is long without a look
+// at the fuel, also not one around all places where others look.
+func TestLongWays(t *testing.T) {
+	work := func(n int) string { return strings.Repeat("(drop (i32.const 0))", n/2) }
+	for name, text := range map[string]string{
+		"branch":   "(block " + work(9_900) + "(br_if 0 (local.get 0))" + work(100) + ")",
+		"table":    "(block (block " + work(9_900) + "(br_table 1 0 (local.get 0)))" + work(100) + ")",
+		"if":       work(9_900) + "(if (i32.eqz (local.get 0)) (then " + work(100) + "))",
+		"else":     work(9_900) + "(if (local.get 0) (then) (else " + work(100) + "))",
+		"then":     work(9_900) + "(if (i32.eqz (local.get 0)) (then " + work(100) + ") (else))",
+		"straight": work(9_900),
+	} {
+		t.Run(name, func(t *testing.T) {
+			wasm := rewrite(t, wat(t, `(module (func (export "f") (param i32) `+strings.Repeat(text, 20)+`))`), Options{})
+			h := &host{slice: 1, left: math.MaxInt64}
+			if _, err := start(t, wasm, h).ExportedFunction("f").Call(context.Background(), 1); err != nil {
+				t.Fatal(err)
+			}
+			if h.refuels < 20 || h.furthest > 2*maxUnchecked {
+				t.Errorf("%d looks, %d units without", h.refuels, h.furthest)
+			}
+		})
+	}
+}
+
 // TestForged: an index that only what is appended would have is refused.
 func TestForged(t *testing.T) {
 	for name, want := range map[string]string{

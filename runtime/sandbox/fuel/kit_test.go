@@ -18,6 +18,7 @@ import (
 type host struct {
 	slice, left int64
 	refuels     int
+	furthest    int64 // below zero that the fuel was
 }
 
 var (
@@ -32,6 +33,7 @@ func (h *host) refuel(_ context.Context, m api.Module, _ []uint64) {
 	h.refuels++
 	fuel := m.ExportedGlobal("weft_fuel").(api.MutableGlobal)
 	have := int64(fuel.Get())
+	h.furthest = max(h.furthest, -have)
 	for have < 0 {
 		if h.left < h.slice {
 			panic(errSpent)

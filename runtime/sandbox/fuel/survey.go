@@ -2,7 +2,8 @@ package fuel
 
 // maxUnchecked is how much may be executed, by the order in which the
 // instructions stand, before code looks at its fuel although there is neither
-// an entry nor a loop: a function of a megabyte can run for long without.
+// an entry nor a loop: a function of a megabyte can run for long without. Of
+// several ways to a place, the longest counts.
 const maxUnchecked = 10_000
 
 // smallLeaf is the cost up to which a function that calls nothing and doesn't
@@ -62,8 +63,10 @@ type frame struct {
 	params   bool // of opLoop: it takes parameters
 	site     int  // of opLoop: the index of its header's
 	fork     int  // of opIf and opElse whose start can be reached: the index of its fork
-	join     join // of its label, and for all but opLoop of its end
-	region   region
+	// What was unchecked as it began, and the most at branches to its end.
+	before, unchecked int64
+	join              join // of its label, and for all but opLoop of its end
+	region            region
 }
 
 // function surveys the body of a function of the original.
@@ -227,8 +230,9 @@ func (s *survey) step(in *instr) {
 		if f.live {
 			s.regionElse(f, s.live)
 		}
+		s.leave(f)
 		f.op, f.thenLive = opElse, s.live
-		s.live = f.live
+		s.live, s.unchecked = f.live, f.before
 		s.newSite()
 		if f.live {
 			s.forks[f.fork].other = len(s.sites) - 1
@@ -276,7 +280,7 @@ func (s *survey) open(in *instr) {
 		s.r.fail(in.at, "blocks %d deep; at most %d are accepted", len(s.frames), s.o.Limits.Nesting)
 		return
 	}
-	f := frame{op: byte(in.code), live: s.live}
+	f := frame{op: byte(in.code), live: s.live, before: s.unchecked}
 	if in.code == opLoop && s.live {
 		s.enter(&f.join)
 	}
@@ -319,12 +323,16 @@ func (s *survey) close() {
 		if s.live {
 			s.enter(&f.join)
 		}
+		s.leave(&f)
+		s.unchecked = f.unchecked
 		s.live = s.live || f.thenLive || f.targeted
 	case opIf:
 		if f.live && !s.live && !f.targeted {
 			s.forks[f.fork].other = len(s.sites)
 		}
 		f.join.pinned = true
+		s.leave(&f)
+		s.unchecked = max(f.unchecked, f.before)
 		s.live = f.live
 	}
 	if s.live && (f.targeted || f.op != opBlock) {
@@ -342,10 +350,18 @@ func (s *survey) target(label uint32, always bool) {
 	}
 	f := &s.frames[len(s.frames)-1-int(label)]
 	f.targeted = true
+	s.leave(f)
 	if always {
 		s.enter(&f.join)
 	} else {
 		f.join.pinned = true
+	}
+}
+
+// leave notes that a way goes on at the end of f, if there is one.
+func (s *survey) leave(f *frame) {
+	if s.live {
+		f.unchecked = max(f.unchecked, s.unchecked)
 	}
 }
 
