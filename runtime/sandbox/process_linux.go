@@ -9,8 +9,12 @@ import (
 )
 
 // limitResources has the kernel refuse this process more memory than it has and
-// what is given, and end it after so many seconds of processor time.
+// what is given, and end it after so many seconds of processor time. Where the
+// system runs out of memory before, it is to end this process, not the host.
 func limitResources(memory, cpu int64) error {
+	if err := os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0); err != nil {
+		fmt.Fprintln(os.Stderr, "go first when memory is short:", err) // for the host's log: the work is done without
+	}
 	size, err := ownAddressSpace()
 	if err != nil {
 		return err

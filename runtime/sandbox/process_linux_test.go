@@ -47,6 +47,9 @@ func TestLimitResources(t *testing.T) {
 		if got := int64(limit(syscall.RLIMIT_AS) - size); got < step.wantMemory || got >= step.wantMemory+1<<29 {
 			t.Errorf("%d bytes of memory: got %d, want %d", step.memory, got, step.wantMemory)
 		}
+		if got := strings.TrimSpace(string(readFile(t, "/proc/self/oom_score_adj"))); got != "1000" {
+			t.Errorf("oom_score_adj is %s", got)
+		}
 		if got := limit(syscall.RLIMIT_CPU); got != uint64(step.wantCPU) {
 			t.Errorf("%d s: got %d, want %d", step.cpu, got, step.wantCPU)
 		}
