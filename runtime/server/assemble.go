@@ -59,11 +59,10 @@ func assemble(ctx context.Context, cfg *config.Config, opt assembleOptions) (*as
 		broken:   make(map[string]config.Problems),
 	}
 	a.loadPlugins(ctx, opt.state)
-	if err := ctx.Err(); err != nil {
-		a.close(context.WithoutCancel(ctx))
-		return nil, fmt.Errorf("loading plugins: %w", err)
-	}
 	a.setConfigs(ctx)
+	if err := ctx.Err(); err != nil { // then what was found tells nothing
+		return nil, errors.Join(fmt.Errorf("loading plugins: %w", err), a.close(context.WithoutCancel(ctx)))
+	}
 	if !opt.noEnv {
 		a.openAccounts(time.Now())
 	}
