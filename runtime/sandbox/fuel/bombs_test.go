@@ -76,6 +76,12 @@ var bombs = []struct {
 	{"loops", 20_000, func(n int) bomb {
 		return bomb{bodies: [][]byte{times(n, opLoop, blockEmpty, opLocalGet, 0, opBrIf, 0, opEnd)}}
 	}},
+	{"fills", 50_000, func(n int) bomb {
+		return bomb{bodies: [][]byte{times(n, opLocalGet, 0, opLocalGet, 0, opLocalGet, 0, prefixMisc, 11, 0)}}
+	}},
+	{"copies", 50_000, func(n int) bomb {
+		return bomb{bodies: [][]byte{times(n, opLocalGet, 0, opLocalGet, 0, opLocalGet, 0, prefixMisc, 10, 0, 0)}}
+	}},
 	{"ifs", 100_000, func(n int) bomb {
 		return bomb{bodies: [][]byte{times(n, opLocalGet, 0, opIf, blockEmpty, opEnd)}}
 	}},

@@ -56,6 +56,8 @@ const (
 	// not optimized) and Haskell compile to takes 1,200 to 2,400.
 	nanosByte = 25_000
 	edgesLoop = 6 // of a loop with its slow path
+	edgesCopy = 4 // of memory.copy, short or long
+	edgesFill = 9 // of memory.fill, which wazero makes a loop of
 	// ownVariables are those that aren't locals: memory, and what is added.
 	ownVariables = 6
 )
@@ -98,7 +100,21 @@ func (s *survey) follow(in *instr) {
 		s.followCall(s.m.types[s.m.funcs[in.x]])
 	case opCallIndirect:
 		s.followCall(s.m.types[in.x])
+	case opMemoryCopy:
+		s.followCopy(edgesCopy)
+	case opMemoryFill:
+		s.followCopy(edgesFill)
 	}
+}
+
+// followCopy follows what becomes an if of so many edges, in whose one arm the
+// helper is called.
+func (s *survey) followCopy(edges int64) {
+	w, at := &s.work, &s.work.at
+	w.nanos += nanosGlobal * (s.m.mutable + 2)
+	s.edge(edges)
+	at.chain = 0
+	w.alive.point(point{ways: 2, more: ownVariables})
 }
 
 func (s *survey) followCall(t funcType) {
