@@ -80,6 +80,71 @@ func TestRunToken(t *testing.T) {
 	}
 }
 
+// blockedState answers when its context ends.
+type blockedState struct{ called chan struct{} }
+
+func (s blockedState) State(ctx context.Context, _ StateCall, _ *hostapi.StateRequest, _ *hostapi.StateResponse) hostapi.Status {
+	s.called <- struct{}{}
+	<-ctx.Done()
+	return hostapi.Timeout
+}
+
+// TestRunTokenWhileWaiting: while a host call waits for something else than the
+// processor its token serves others, and it has one again behind it. Where the
+// plugin is killed in it, the call ends and no token is lost.
+func TestRunTokenWhileWaiting(t *testing.T) {
+	for name, params := range map[string][]uint64{"state": {100, 5, 200, 0}, "poll_oneoff": {100, 200, 1, 90}, "sched_yield": nil} {
+		t.Run(name, func(t *testing.T) {
+			c := newCaller(t, event('0'))
+			p := c.in.plugin
+			state := blockedState{make(chan struct{}, 1)}
+			p.state = state
+			get := hostapi.StateRequest{Op: hostapi.StateGet, Key: "k"}
+			request := map[string][]byte{"state": get.Append(nil), "poll_oneoff": clockSubscription(1, clockMonotonic, time.Hour, false)}[name]
+			c.write(100, request)
+			if name == "state" {
+				params[1] = uint64(len(request))
+			}
+			all := p.sandbox.tokens.free
+			c.in.bound.run()
+			var others line
+			for range all - 1 {
+				p.sandbox.tokens.take(&others, nil)
+			}
+			turn := make(chan struct{}, 1)
+			p.sandbox.tokens.take(&others, turn)
+			done := make(chan error, 1)
+			go func() {
+				_, err := c.call(name, params...)
+				done <- err
+			}()
+			select {
+			case <-turn:
+			case <-done:
+				t.Fatal("it kept its token")
+			}
+			p.sandbox.tokens.give()
+			if name == "state" {
+				<-state.called
+			}
+			if name != "sched_yield" { // which ends by itself
+				p.kill()
+			}
+			if err := <-done; (name == "poll_oneoff") != errors.As(err, new(stopped)) {
+				t.Errorf("it ended with %v", err)
+			}
+			for range all - 1 {
+				p.sandbox.tokens.give()
+			}
+			c.in.bound.finish()
+			c.in.bound.begin(context.Background(), callerTime, defaultFuel)
+			if got := p.sandbox.tokens.free; got != all || len(p.sandbox.tokens.lines) != 0 {
+				t.Errorf("%d tokens, then %d", all, got)
+			}
+		})
+	}
+}
+
 // TestKilled: a plugin whose Close may not wait stops what runs, also what
 // waits for a token.
 func TestKilled(t *testing.T) {

@@ -45,7 +45,7 @@ func wasiModule() hostModule {
 		errno("fd_close", "i", always(errnoBadF)),
 		errno("fd_seek", "ilii", always(errnoBadF)),
 		errno("poll_oneoff", "iiii", wasiPoll),
-		errno("sched_yield", "", func(*instance, []uint64) uint32 { runtime.Gosched(); return errnoSuccess }),
+		errno("sched_yield", "", func(in *instance, _ []uint64) uint32 { in.bound.wait(runtime.Gosched); return errnoSuccess }),
 		{name: "proc_exit", sig: sig("i", ""), call: func(_ *instance, s []uint64) { panic(&guestExit{code: uint32(s[0])}) }},
 	}}
 	for _, f := range wasiAbsent() {
