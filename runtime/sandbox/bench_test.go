@@ -55,3 +55,16 @@ func BenchmarkInstance(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkOutline reads what admission needs of a plugin in Go, of some 3 MB:
+// every start of the host does so, also where its native code is there.
+func BenchmarkOutline(b *testing.B) {
+	wasm := goModule(b)
+	b.SetBytes(int64(len(wasm)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := readModule(wasm); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

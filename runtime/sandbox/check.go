@@ -14,6 +14,7 @@ import (
 
 	"github.com/weft-dev/weft/hostapi"
 	"github.com/weft-dev/weft/runtime/manifest"
+	"github.com/weft-dev/weft/runtime/sandbox/fuel"
 )
 
 // Report is what Check says of a module. Its texts are safe for a terminal.
@@ -46,9 +47,9 @@ func (s *Sandbox) Check(ctx context.Context, spec Spec) (Report, error) {
 	spec.Name, spec.Grants, spec.Limits = "NAME", Grants{}, Limits{}
 	outline, err := readModule(spec.Wasm)
 	if err != nil {
-		outline = new(module) // Load says why
+		outline = new(fuel.Outline) // Load says why
 	}
-	r.Exports, r.Imports = outline.touches()
+	r.Exports, r.Imports = touches(outline)
 	if man, err := readManifest(spec.Wasm); err == nil {
 		r.Manifest, spec.Name = man, man.Name
 		needs := []string{r.grant(&spec), r.allow(&spec, outline)}
@@ -97,11 +98,11 @@ func (r *Report) grant(spec *Spec) string {
 
 // allow allows what the manifest asks for over the defaults, and the memory
 // that the module starts with, and gives what pipeline.yaml has to say for that.
-func (r *Report) allow(spec *Spec, outline *module) string {
+func (r *Report) allow(spec *Spec, outline *fuel.Outline) string {
 	var limits []string
 	asked := r.Manifest.Limits
 	memory := cmp.Or(asked.Memory, defaultMemory)
-	if start := outline.memoryStart(); start > memory {
+	if start := memoryStart(outline); start > memory {
 		r.Notes = append(r.Notes, fmt.Sprintf("its memory starts with %s: plugin.yaml should ask for that: limits: { memory: %[1]s }", sizeText(start)))
 		memory = start
 	}
@@ -129,22 +130,22 @@ func inBraces(key string, members []string) string {
 
 // touches lists the exports of ABI 1 that a module has, and the functions of
 // the host that it imports.
-func (m *module) touches() (exports, imports []string) {
+func touches(m *fuel.Outline) (exports, imports []string) {
 	for _, name := range []string{exportMemory, hostapi.ExportMarker} {
-		if m.export(name) != nil {
+		if m.Export(name) != nil {
 			exports = append(exports, name)
 		}
 	}
 	for _, e := range guestExports() {
-		if m.export(e.name) != nil {
+		if m.Export(e.name) != nil {
 			exports = append(exports, e.name)
 		}
 	}
 	for _, host := range []hostModule{weftModule(), wasiModule()} {
 		used := map[string]bool{}
-		for _, imp := range m.imports {
-			if imp.module == host.name && host.find(imp.name) != nil {
-				used[host.name+"."+imp.name] = true
+		for _, imp := range m.Imports {
+			if imp.Module == host.name && host.find(imp.Name) != nil {
+				used[host.name+"."+imp.Name] = true
 			}
 		}
 		imports = append(imports, slices.Sorted(maps.Keys(used))...)

@@ -50,7 +50,7 @@ func (s *Sandbox) prepare(ctx context.Context, wasm []byte, digest [sha256.Size]
 	return m, nil
 }
 
-// notAccepted says that the rewriter refuses a module, safe for a log.
+// notAccepted says why a module is refused, safe for a log.
 func notAccepted(err error) error {
 	return fmt.Errorf("the module is not accepted: %s", cleanText([]byte(err.Error())))
 }

@@ -189,3 +189,17 @@ func (l *logLines) texts(t testing.TB) []string {
 	}
 	return texts
 }
+
+// TestGuestsSayWhatTheyDo: each text module begins with what it is for.
+func TestGuestsSayWhatTheyDo(t *testing.T) {
+	guests, err := filepath.Glob(filepath.Join("testdata", "*.wat"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range guests {
+		b, err := os.ReadFile(g)
+		if err != nil || !strings.HasPrefix(string(b), ";; ") {
+			t.Errorf("%s begins without a comment, %v", g, err)
+		}
+	}
+}

@@ -10,7 +10,6 @@ import (
 	"hash/maphash"
 	"log/slog"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/tetratelabs/wazero"
@@ -129,7 +128,7 @@ func (s *Sandbox) load(ctx context.Context, spec Spec) (*Plugin, []string) {
 func inspect(spec Spec, opt fuel.Options) (man *manifest.Manifest, limits Limits, problems []string) {
 	outline, err := readModule(spec.Wasm)
 	if err != nil {
-		return nil, Limits{}, []string{"the module can't be read: " + cleanText([]byte(err.Error()))}
+		return nil, Limits{}, []string{err.Error()}
 	}
 	problems = checkExports(outline)
 	if man, err = readManifest(spec.Wasm); err != nil {
@@ -268,15 +267,4 @@ func (p *Plugin) warm(ctx context.Context) error {
 		p.log.Error("close a plugin that did not load", slog.Any("error", errClose))
 	}
 	return fmt.Errorf("it did not start: %s", text)
-}
-
-// markers gives the ABI markers among a module's exports, as `weft_abi_1`.
-func markers(m *module) (names []string, known bool) {
-	for _, e := range m.exports {
-		if strings.HasPrefix(e.name, markerPrefix) {
-			names = append(names, cleanText([]byte(e.name)))
-			known = known || e.name == hostapi.ExportMarker
-		}
-	}
-	return names, known
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/weft-dev/weft/hostapi"
 	"github.com/weft-dev/weft/runtime/manifest"
+	"github.com/weft-dev/weft/runtime/sandbox/fuel"
 )
 
 // refusals are modules that Load refuses, and what it says of each.
@@ -109,9 +110,9 @@ func checkRefused(t *testing.T, s *Sandbox, spec Spec, want []string) {
 
 // TestManyImports: a list of problems doesn't grow with what a stranger sends.
 func TestManyImports(t *testing.T) {
-	m := &module{}
+	m := &fuel.Outline{}
 	for i := range 10_000 {
-		m.imports = append(m.imports, moduleImport{module: "env", name: fmt.Sprint("f", i)})
+		m.Imports = append(m.Imports, fuel.Import{Module: "env", Name: fmt.Sprint("f", i)})
 	}
 	got := checkImports(m, &manifest.Manifest{})
 	if len(got) != maxProblems+1 || got[maxProblems] != "… and the 9950 imports after these were not looked at" {
@@ -133,8 +134,9 @@ func TestLoadRefusesModule(t *testing.T) {
 		"text":            {[]byte("(module)"), "not a WebAssembly module"},
 		"component":       {[]byte("\x00asm\x0d\x00\x01\x00"), "not a WebAssembly core module of version 1 (version bytes 0d 00 01 00)"},
 		"truncated":       {good[:len(good)-1], "it ends in the middle"},
-		"tag section":     {section(13, 0), "section 13 is of a WebAssembly feature that this host doesn't accept"},
+		"tag section":     {section(13, 0), "section 13 is not accepted"},
 		"section twice":   {section(1, 0), "section 1 is out of order or there twice"},
+		"over 4 GiB":      {[]byte("\x00asm\x01\x00\x00\x00\x05\x05\x01\x00\x81\x80\x04"), "the module is not accepted: at byte 11: a memory of at least 65537 pages"},
 		"no manifest":     {good, "the module has no section weft.manifest: build it with `weft plugin build`"},
 		"broken manifest": {withManifest(t, good, "capabilities: 7"), "the manifest is not valid: "},
 	} {
@@ -212,4 +214,29 @@ func TestStartOrder(t *testing.T) {
 	if got := logs.texts(t); !slices.Equal(got, want) {
 		t.Errorf("called %q, want %q", got, want)
 	}
+}
+
+// FuzzLoad: a module of a stranger is refused with a list of problems, or
+// loaded; it never takes the host down.
+func FuzzLoad(f *testing.F) {
+	for _, name := range []string{"empty", "start-order", "early-calls", "many-misdeeds"} {
+		f.Add(withManifest(f, watModule(f, name), ""))
+	}
+	s := newSandbox(f, Options{})
+	f.Fuzz(func(t *testing.T, wasm []byte) {
+		if len(wasm) > 1<<14 {
+			t.Skip("large ones show nothing more")
+		}
+		p, err := s.Load(context.Background(), Spec{Name: "it", Wasm: wasm})
+		var refused *LoadError
+		if err != nil && (!errors.As(err, &refused) || len(refused.Problems) == 0) || (err == nil) != (p != nil) {
+			t.Errorf("got %v, %v", p, err)
+		}
+		if p == nil {
+			return
+		}
+		if err := p.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
 }

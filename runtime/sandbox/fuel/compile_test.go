@@ -66,7 +66,7 @@ func TestCompileHeadroom(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			wasm := module(t)
-			m, err := readOutline(wasm, defaults())
+			m, err := readOutline(wasm, &defaults().Limits)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -83,7 +83,7 @@ func TestCompileHeadroom(t *testing.T) {
 func estimated(t *testing.T, wasm []byte) ([]byte, time.Duration) {
 	t.Helper()
 	o := defaults()
-	m, err := readOutline(wasm, o)
+	m, err := readOutline(wasm, &o.Limits)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ func TestGeneratorCoverage(t *testing.T) {
 	var src []byte
 	for range modules {
 		src = randomSource(random, src)
-		m, err := readOutline(g.module(src), defaults())
+		m, err := readOutline(g.module(src), &defaults().Limits)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -114,8 +114,8 @@ func (e *Error) Error() string { return fmt.Sprintf("at byte %d: %s", e.Offset, 
 // it. Wrong types and whatever else only a validator finds stay in the result,
 // but every index is checked, so that the original's code can't reach what is
 // added. Custom sections are kept where they stand; function indexes of the
-// section "name" move, and sections of DWARF, whose offsets would be wrong, are
-// left out. The same input gives the same bytes. The result doesn't share
+// section "name" move. Left out are sections of DWARF, whose offsets would be
+// wrong, and a section "name" that doesn't read as one. The same input gives the same bytes. The result doesn't share
 // memory with wasm.
 //
 // Accepted is WebAssembly 2.0
@@ -124,8 +124,11 @@ func (e *Error) Error() string { return fmt.Sprintf("at byte %d: %s", e.Offset, 
 // *Error. Work and memory are linear in the size of the input.
 func Rewrite(wasm []byte, o Options) (*Module, error) {
 	o = o.withDefaults()
-	m, err := readOutline(wasm, &o)
+	m, err := readOutline(wasm, &o.Limits)
 	if err != nil {
+		return nil, err
+	}
+	if err := m.checkImports(o.Module); err != nil {
 		return nil, err
 	}
 	w := newRewriter(m, &o)

@@ -130,8 +130,8 @@ func (g *generator) sections(bodies []byte) []byte {
 		b = append(appendU32(b, uint32(len(t.results))), t.results...)
 	}
 	section(sectionType, len(g.types), b)
-	b = append(appendName(appendName(nil, "env"), "mix"), kindFunc, 1)
-	b = append(appendName(appendName(b, "env"), "again"), kindFunc, 1)
+	b = append(appendName(appendName(nil, "env"), "mix"), byte(KindFunc), 1)
+	b = append(appendName(appendName(b, "env"), "again"), byte(KindFunc), 1)
 	section(sectionImport, genImports, b)
 	b = nil
 	for _, t := range g.funcs {
@@ -145,12 +145,12 @@ func (g *generator) sections(bodies []byte) []byte {
 	section(sectionTable, len(genTables), b)
 	section(sectionMemory, 1, []byte{1, g.pages, g.pages + 2})
 	section(sectionGlobal, genGlobals, g.globals())
-	b = append(appendName(nil, "memory"), kindMemory, 0)
+	b = append(appendName(nil, "memory"), byte(KindMemory), 0)
 	for i := range genGlobals {
-		b = append(appendName(b, genName('g', i)), kindGlobal, byte(i))
+		b = append(appendName(b, genName('g', i)), byte(KindGlobal), byte(i))
 	}
 	for i := range g.funcs {
-		b = append(appendName(b, genName('f', i)), kindFunc, byte(i+genImports))
+		b = append(appendName(b, genName('f', i)), byte(KindFunc), byte(i+genImports))
 	}
 	section(sectionExport, 1+genGlobals+len(g.funcs), b)
 	if g.funcs[0] == 0 && g.choose(4) == 1 {

@@ -2,29 +2,29 @@ package fuel
 
 import "strings"
 
-// custom writes a custom section.
+// custom writes a custom section. A section "name" that doesn't read as one
+// means nothing, and wazero would allocate what its counts say: it is left out.
 func (w *rewriter) custom(out []byte, s section) []byte {
 	content := w.m.b[s.content.at:s.content.end]
 	r := &reader{b: w.m.b, at: s.content.at, end: s.content.end}
 	name := string(r.name())
 	switch {
-	case r.err != nil:
 	case strings.HasPrefix(name, ".debug_"):
 		return out // its offsets into the code are wrong now
 	case name == "name":
 		moved := append(make([]byte, 0, len(content)+len(content)/8), content[:r.at-s.content.at]...)
-		// What doesn't read as names means nothing, and stays.
-		if moved = w.m.names(r, moved); r.err == nil {
-			content = moved
+		if content = w.m.names(r, moved); r.err != nil {
+			return out
 		}
 	}
 	return appendSection(out, sectionCustom, content)
 }
 
-// Subsections of names whose maps begin with a function
+// Subsections of names: the module's, and maps that begin with a function
 // (https://www.w3.org/TR/wasm-core-2/#name-section; labels are of its
 // extension).
 const (
+	namesModule    = 0
 	namesFunctions = 1
 	namesLocals    = 2
 	namesLabels    = 3
@@ -41,6 +41,11 @@ func (m *outline) names(r *reader, out []byte) []byte {
 		case namesFunctions, namesLocals, namesLabels:
 			moved := m.nameMap(&sub, id != namesFunctions)
 			out = appendSection(out, id, moved)
+		case namesModule:
+			if sub.name(); sub.more() {
+				sub.fail(sub.at, "a name with %d bytes too many", sub.end-sub.at)
+			}
+			fallthrough
 		default:
 			out = append(out, m.b[at:r.at]...)
 		}

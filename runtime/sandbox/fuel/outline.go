@@ -1,10 +1,16 @@
 package fuel
 
+import (
+	"fmt"
+	"slices"
+)
+
 // outline is what is known of a module once its sections have been walked,
 // those of code aside. Its counts are the original's: no index of the
 // original's may reach them.
 type outline struct {
 	b        []byte
+	face     Outline
 	sections []section
 	types    []funcType
 	funcs    []uint32 // the type of each function, imports first
@@ -60,14 +66,6 @@ const (
 	sectionDataCount = 12
 )
 
-// Kinds of imports and exports.
-const (
-	kindFunc   = 0
-	kindTable  = 1
-	kindMemory = 2
-	kindGlobal = 3
-)
-
 // sectionOrder gives a section's place among the others, from 1, and 0 for one
 // that isn't in WebAssembly 2.0. The data count stands before the code.
 func sectionOrder(id byte) int {
@@ -84,12 +82,15 @@ func sectionOrder(id byte) int {
 
 // readOutline walks a module's sections. Of code it takes only where each body
 // stands.
-func readOutline(wasm []byte, o *Options) (*outline, error) {
-	m := &outline{b: wasm, exports: map[string]bool{}, resets: newResets()}
-	r := &reader{b: wasm, end: len(wasm)}
-	if string(r.bytes(8)) != "\x00asm\x01\x00\x00\x00" {
-		return nil, &Error{Text: "not a WebAssembly core module of version 1"}
+func readOutline(wasm []byte, l *Limits) (*outline, error) {
+	if len(wasm) < 8 || string(wasm[:4]) != "\x00asm" {
+		return nil, &Error{Text: "not a WebAssembly module"}
 	}
+	if version := wasm[4:8]; string(version) != "\x01\x00\x00\x00" {
+		return nil, &Error{Offset: 4, Text: fmt.Sprintf("not a WebAssembly core module of version 1 (version bytes % x)", version)}
+	}
+	m := &outline{b: wasm, exports: map[string]bool{}, resets: newResets()}
+	r := &reader{b: wasm, at: 8, end: len(wasm)}
 	order, custom := 0, 0
 	for r.more() {
 		s := section{at: r.at}
@@ -98,8 +99,11 @@ func readOutline(wasm []byte, o *Options) (*outline, error) {
 		s.content = span{body.at, body.end}
 		m.sections = append(m.sections, s)
 		if s.id == sectionCustom && r.err == nil {
-			if custom += s.content.end - s.content.at; custom > o.Limits.CustomSize {
-				r.fail(s.at, "custom sections of more than %d bytes", o.Limits.CustomSize)
+			if custom += s.content.end - s.content.at; custom > l.CustomSize {
+				r.fail(s.at, "custom sections of more than %d bytes", l.CustomSize)
+			}
+			if body.name(); r.err == nil {
+				r.err = body.err
 			}
 			continue
 		}
@@ -112,7 +116,7 @@ func readOutline(wasm []byte, o *Options) (*outline, error) {
 			r.fail(s.at, "section %d is out of order or there twice", s.id)
 		default:
 			order = at
-			m.readSection(s.id, &body, o)
+			m.readSection(s.id, &body, l)
 			r.err = body.err
 		}
 		if r.err != nil {
@@ -125,15 +129,16 @@ func readOutline(wasm []byte, o *Options) (*outline, error) {
 	return m, r.failed()
 }
 
-func (m *outline) readSection(id byte, r *reader, o *Options) {
-	l := &o.Limits
+func (m *outline) readSection(id byte, r *reader, l *Limits) {
 	switch id {
 	case sectionType:
 		m.readTypes(r, l)
 	case sectionImport:
-		m.readImports(r, o)
+		m.readImports(r, l)
 	case sectionFunction:
-		for range r.count("functions", l.Functions) {
+		n := r.count("functions", l.Functions)
+		m.funcs = slices.Grow(m.funcs, int(n))
+		for range n {
 			m.funcs = append(m.funcs, r.index("type", uint32(len(m.types))))
 		}
 	case sectionTable:
@@ -144,7 +149,7 @@ func (m *outline) readSection(id byte, r *reader, o *Options) {
 	case sectionMemory:
 		n := r.count("memories", 1)
 		for range n {
-			r.limits()
+			m.face.Memories = append(m.face.Memories, r.memory().min)
 		}
 		m.memories += n
 	case sectionGlobal:
@@ -154,6 +159,7 @@ func (m *outline) readSection(id byte, r *reader, o *Options) {
 			m.readExport(r)
 		}
 	case sectionStart:
+		m.face.Start = true
 		r.u32()
 	case sectionElement:
 		// Walked when they are written; here only how many there are.
@@ -165,7 +171,9 @@ func (m *outline) readSection(id byte, r *reader, o *Options) {
 			r.fail(r.at, "%d data segments; at most %d are accepted", m.dataCount, l.Segments)
 		}
 	case sectionCode:
-		for range r.count("bodies", l.Functions) {
+		n := r.count("bodies", l.Functions)
+		m.bodies = make([]span, 0, n)
+		for range n {
 			b := r.sub(r.u32())
 			m.bodies = append(m.bodies, span{b.at, b.end})
 			if n := b.end - b.at; r.err == nil && n > l.Body {
@@ -181,11 +189,41 @@ func (m *outline) readSection(id byte, r *reader, o *Options) {
 }
 
 func (m *outline) readExport(r *reader) {
-	name := string(r.name())
-	m.exports[name] = true
-	kind, i := r.byte(), r.u32()
-	if kind == kindGlobal && m.resets.exported[i] == "" {
-		m.resets.exported[i] = name
+	at := r.at
+	e := Export{Name: string(r.name()), Kind: Kind(r.byte()), index: r.u32()}
+	switch {
+	case r.err != nil:
+		return
+	case e.Kind > KindGlobal:
+		r.fail(at, "an export of the unknown %s", e.Kind)
+		return
+	case e.index >= m.space(e.Kind):
+		r.fail(at, "an export of %s %d, which there isn't", e.Kind, e.index)
+		return
+	case m.exports[e.Name]:
+		r.fail(at, "two exports of the name %.100q", e.Name)
+		return
+	case e.Kind == KindFunc:
+		t := m.types[m.funcs[e.index]]
+		e.Params, e.Results = t.params, t.results
+	case e.Kind == KindGlobal && m.resets.exported[e.index] == "":
+		m.resets.exported[e.index] = e.Name
+	}
+	m.exports[e.Name] = true
+	m.face.Exports = append(m.face.Exports, e)
+}
+
+// space is how many of a kind the module has, imports included.
+func (m *outline) space(k Kind) uint32 {
+	switch k {
+	case KindFunc:
+		return uint32(len(m.funcs))
+	case KindTable:
+		return uint32(len(m.tables))
+	case KindMemory:
+		return m.memories
+	default:
+		return m.globals
 	}
 }
 
@@ -207,35 +245,47 @@ func (r *reader) valueTypes(l *Limits) []byte {
 	return types
 }
 
-func (m *outline) readImports(r *reader, o *Options) {
-	for range r.count("imports", o.Limits.Imports) {
+func (m *outline) readImports(r *reader, l *Limits) {
+	for range r.count("imports", l.Imports) {
 		at := r.at
-		module := r.name()
-		if r.err == nil && string(module) == o.Module {
-			r.fail(at, "an import from module %q, which is the host's own", o.Module)
-		}
-		r.name()
-		switch kind := r.byte(); kind {
-		case kindFunc:
-			m.funcs = append(m.funcs, r.index("type", uint32(len(m.types))))
+		i := Import{at: at, Module: string(r.name()), Name: string(r.name()), Kind: Kind(r.byte())}
+		switch i.Kind {
+		case KindFunc:
+			f := r.index("type", uint32(len(m.types)))
+			if r.err != nil {
+				return
+			}
+			m.funcs = append(m.funcs, f)
 			m.importFuncs++
-		case kindTable:
+			i.Params, i.Results = m.types[f].params, m.types[f].results
+		case KindTable:
 			m.tables = append(m.tables, r.referenceType())
 			r.limits()
-		case kindMemory:
-			r.limits()
+		case KindMemory:
+			r.memory()
 			m.memories++
-		case kindGlobal:
+		case KindGlobal:
 			if _, mutable := r.globalType(); mutable {
 				m.mutable++
 				m.resets.imported = first(m.resets.imported, m.importGlobals)
 			}
 			m.importGlobals++
 		default:
-			r.fail(r.at-1, "an import of the unknown kind %d", kind)
+			r.fail(r.at-1, "an import of the unknown %s", i.Kind)
 		}
+		m.face.Imports = append(m.face.Imports, i)
 	}
 	m.globals = m.importGlobals
+}
+
+// checkImports refuses imports from the host's own module.
+func (m *outline) checkImports(own string) error {
+	for _, i := range m.face.Imports {
+		if i.Module == own {
+			return &Error{Offset: i.at, Text: fmt.Sprintf("an import from module %q, which is the host's own", own)}
+		}
+	}
+	return nil
 }
 
 // limits is what a table or a memory starts with, and its maximum where there
@@ -253,6 +303,19 @@ func (r *reader) limits() (l limits) {
 	l.min = r.u32()
 	if l.bounded = flags == 1; l.bounded {
 		l.max = r.u32()
+	}
+	return l
+}
+
+// memory reads the type of a memory, in pages.
+func (r *reader) memory() limits {
+	at := r.at
+	l := r.limits()
+	switch {
+	case l.bounded && (l.max < l.min || l.max > maxPages):
+		r.fail(at, "a memory of at least %d and at most %d pages", l.min, l.max)
+	case l.min > maxPages:
+		r.fail(at, "a memory of at least %d pages; at most %d are accepted", l.min, maxPages)
 	}
 	return l
 }
@@ -280,7 +343,9 @@ func (m *outline) walkGlobals(r *reader, l *Limits) {
 }
 
 func (m *outline) readData(r *reader, l *Limits) {
-	for range r.count("data segments", l.Segments) {
+	n := r.count("data segments", l.Segments)
+	m.data = make([]uint32, 0, n)
+	for range n {
 		at := r.at
 		form := r.u32()
 		switch form {

@@ -1,6 +1,9 @@
 package fuel
 
-import "fmt"
+import (
+	"fmt"
+	"unicode/utf8"
+)
 
 // reader reads a part of a module. After the first error it gives zero values
 // and has nothing left, so err is looked at once, at the end.
@@ -86,6 +89,9 @@ func (r *reader) skipSigned(bytes int) {
 }
 
 // count reads the length of a vector of elements of at least one byte each.
+// wazero allocates what a count says before it looks whether so much follows, 27
+// GB for a module of 44 bytes: each that it gets to see was read here, with what
+// it counts.
 func (r *reader) count(what string, limit int) uint32 {
 	start := r.at
 	n := r.u32()
@@ -112,7 +118,15 @@ func (r *reader) index(what string, n uint32) uint32 {
 	return i
 }
 
-func (r *reader) name() []byte { return r.bytes(r.u32()) }
+func (r *reader) name() []byte {
+	start := r.at
+	name := r.bytes(r.u32())
+	if !utf8.Valid(name) {
+		r.fail(start, "a name that is not UTF-8")
+		return nil
+	}
+	return name
+}
 
 // sub gives a reader of the next n bytes and passes over them.
 func (r *reader) sub(n uint32) reader {

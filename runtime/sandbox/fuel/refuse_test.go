@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -20,7 +21,7 @@ func bodyModule(code ...byte) []byte {
 	out = appendSection(out, sectionFunction, []byte{1, 0})
 	out = appendSection(out, sectionTable, []byte{1, 0x70, 0, 1})
 	out = appendSection(out, sectionMemory, []byte{1, 0, 1})
-	out = appendSection(out, sectionExport, append(appendName([]byte{1}, "run"), kindFunc, 0))
+	out = appendSection(out, sectionExport, append(appendName([]byte{1}, "run"), byte(KindFunc), 0))
 	out = appendSection(out, sectionDataCount, []byte{1})
 	body := append(append([]byte{0}, code...), opEnd)
 	out = appendSection(out, sectionCode, append(appendU32([]byte{1}, uint32(len(body))), body...))
@@ -156,11 +157,27 @@ func FuzzRewrite(f *testing.F) {
 		if compile(r, m.Wasm) != nil {
 			return
 		}
-		// wazero refuses a custom section without a name at a file's very end.
-		if err := compile(r, wasm); err != nil && !strings.Contains(err.Error(), "custom section") {
+		if err := compile(r, withoutCustom(t, wasm)); err != nil {
 			t.Errorf("it became valid: %v", err)
 		}
 	})
+}
+
+// withoutCustom gives a module without its custom sections: a broken one, which
+// the rewriter leaves out, can make wazero allocate without bound.
+func withoutCustom(t *testing.T, wasm []byte) []byte {
+	t.Helper()
+	m, err := readOutline(wasm, &defaults().Limits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := slices.Clone(wasm[:8])
+	for _, s := range m.sections {
+		if s.id != sectionCustom {
+			out = append(out, wasm[s.at:s.content.end]...)
+		}
+	}
+	return out
 }
 
 func compile(r wazero.Runtime, wasm []byte) error {
@@ -172,7 +189,7 @@ func compile(r wazero.Runtime, wasm []byte) error {
 }
 
 // TestCustom: custom sections stay where they are; functions in names move, and
-// DWARF goes.
+// DWARF goes, as do broken names.
 func TestCustom(t *testing.T) {
 	wasm := wat(t, `(module (import "env" "f" (func $imported)) (memory 1)
 		(func $first (local $l i32) (memory.fill (i32.const 0) (i32.const 0) (local.get $l)))
@@ -185,9 +202,7 @@ func TestCustom(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	other := defaults()
-	other.Module = "another"
-	o, err := readOutline(m.Wasm, other)
+	o, err := readOutline(m.Wasm, &defaults().Limits)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -199,7 +214,7 @@ func TestCustom(t *testing.T) {
 	}
 	want := []string{
 		`"\x04name\x01\x1a\x03\x00\bimported\x02\x05first\x03\x06second\x02\n\x03` + `\x00\x00\x02\x01\x00\x01l\x03\x00"`,
-		`"\rweft.manifestname: x"`, `"\x04name\x01\xc8"`,
+		`"\rweft.manifestname: x"`,
 	}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))

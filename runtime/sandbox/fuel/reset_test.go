@@ -115,15 +115,13 @@ func TestCantReset(t *testing.T) {
 // exportsOf gives the names of a module's exports.
 func exportsOf(t *testing.T, wasm []byte) []string {
 	t.Helper()
-	o := defaults()
-	o.Module = "another"
-	m, err := readOutline(wasm, o)
+	m, err := Read(wasm, Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var names []string
-	for name := range m.exports {
-		names = append(names, name)
+	for _, e := range m.Exports {
+		names = append(names, e.Name)
 	}
 	return names
 }

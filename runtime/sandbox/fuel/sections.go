@@ -73,7 +73,7 @@ func (w *rewriter) more(id byte) (uint32, []byte) {
 		return uint32(len(w.types)), b
 	case sectionImport:
 		b = appendName(appendName(b, w.o.Module), w.o.Name)
-		return 1, appendU32(append(b, kindFunc), w.refuelType)
+		return 1, appendU32(append(b, byte(KindFunc)), w.refuelType)
 	case sectionFunction:
 		for _, h := range w.helpers {
 			b = appendU32(b, h.typ)
@@ -88,10 +88,10 @@ func (w *rewriter) more(id byte) (uint32, []byte) {
 		}
 		return 2 + uint32(len(w.references)), b
 	case sectionExport:
-		b = appendU32(append(appendName(b, w.fuelName), kindGlobal), w.m.globals)
-		b = appendU32(append(appendName(b, w.stackName), kindGlobal), w.m.globals+1)
+		b = appendU32(append(appendName(b, w.fuelName), byte(KindGlobal)), w.m.globals)
+		b = appendU32(append(appendName(b, w.stackName), byte(KindGlobal)), w.m.globals+1)
 		for _, g := range w.addedGlobals {
-			b = appendU32(append(appendName(b, g.name), kindGlobal), g.index)
+			b = appendU32(append(appendName(b, g.name), byte(KindGlobal)), g.index)
 		}
 		return 2 + uint32(len(w.addedGlobals)), b
 	}
@@ -133,7 +133,7 @@ func (w *rewriter) section(s section, code []byte) ([]byte, error) {
 			m.constant(r, &out)
 		}
 	case sectionExport:
-		out = w.exports(r, n, out)
+		out = w.exports(r, out)
 	case sectionElement:
 		out = w.elements(r, n, out)
 	default:
@@ -167,11 +167,8 @@ func (w *rewriter) tables(r *reader, n uint32, out []byte) []byte {
 func (w *rewriter) memory(r *reader, n uint32, out []byte) []byte {
 	for range n {
 		at := r.at
-		l := r.limits()
-		switch {
-		case l.bounded && (l.max < l.min || l.max > maxPages):
-			r.fail(at, "a memory of at least %d and at most %d pages", l.min, l.max)
-		case l.min > w.o.MaxPages:
+		l := r.memory()
+		if l.min > w.o.MaxPages {
 			r.fail(at, "a memory of at least %d pages; at most %d are accepted", l.min, w.o.MaxPages)
 		}
 		most := w.o.MaxPages
@@ -183,48 +180,18 @@ func (w *rewriter) memory(r *reader, n uint32, out []byte) []byte {
 	return out
 }
 
-func (w *rewriter) exports(r *reader, n uint32, out []byte) []byte {
+func (w *rewriter) exports(r *reader, out []byte) []byte {
 	m := w.m
-	for range n {
-		start := r.at
-		r.name()
-		kind := r.byte()
-		out = append(out, m.b[start:r.at]...)
-		at := r.at
-		i := r.u32()
-		if r.err != nil {
-			return nil
-		}
-		count := uint32(0)
-		switch kind {
-		case kindFunc:
-			count = uint32(len(m.funcs))
-		case kindTable:
-			count = uint32(len(m.tables))
-		case kindMemory:
-			count = m.memories
-		case kindGlobal:
-			count = m.globals
-		default:
-			r.fail(at, "an export of the unknown kind %d", kind)
-		}
-		if i >= count {
-			r.fail(at, "an export of %s %d, which there isn't", kindName(kind), i)
-		}
-		if kind == kindFunc {
+	for _, e := range m.face.Exports {
+		i := e.index
+		if e.Kind == KindFunc {
 			m.declare(i)
 			i = m.movedFunc(i)
 		}
-		out = appendU32(out, i)
+		out = appendU32(append(appendName(out, e.Name), byte(e.Kind)), i)
 	}
+	r.at = r.end
 	return out
-}
-
-func kindName(kind byte) string {
-	if names := [...]string{"function", "table", "memory", "global"}; int(kind) < len(names) {
-		return names[kind]
-	}
-	return fmt.Sprintf("kind %d", kind)
 }
 
 // elements writes the element segments, with their functions moved. Their
