@@ -116,8 +116,14 @@ func TestExpire(t *testing.T) {
 	if in := mustAcquire(t, p); in != c {
 		t.Error("not the one used last")
 	}
+	if in := mustAcquire(t, p); in != a {
+		t.Error("not the one that is left")
+	}
+	p.release(a, true) // it was found idle before its call: that counts no more
 	p.release(c, true)
-	look(30*time.Second, a)
+	look(maxIdle - time.Second)
+	look(maxIdle - time.Second)
+	look(time.Second, a)
 	look(24 * time.Hour) // c is the last one
 	p.release(d, true)   // and now d
 	look(0, c)
