@@ -164,6 +164,18 @@ func appPools(size int) *pools {
 	return newPools(IsolationApp, size, func(context.Context) (*instance, error) { return emptyInstance(), nil })
 }
 
+// TestPoolsWaited: what calls waited stays counted when an app's pool goes.
+func TestPoolsWaited(t *testing.T) {
+	p := appPools(1)
+	in := acquireFor(t, p, "shop")
+	p.apps["shop"].waited.Store(int64(time.Second))
+	p.release(in, "shop", false)
+	p.expire(time.Now())
+	if len(p.apps) != 0 || p.waited() != time.Second {
+		t.Errorf("%d pools, %v", len(p.apps), p.waited())
+	}
+}
+
 func acquireFor(t *testing.T, p *pools, app string) *instance {
 	t.Helper()
 	in, err := p.acquire(t.Context(), app)
