@@ -145,10 +145,9 @@ func (h *testHost) besideMisdeed(t *testing.T, plugin string, send func(app stri
 func (h *testHost) sendMany(t *testing.T, send func(app string) string, failed map[string]int) {
 	const events = 20
 	var mu sync.Mutex
-	answers := map[string]map[string]int{}
+	answers := map[string]map[string]int{"healthy": {}, "trap": {}, "memory": {}}
 	var all sync.WaitGroup
-	for _, app := range []string{"healthy", "trap", "memory"} {
-		answers[app] = map[string]int{}
+	for app := range answers {
 		for range events {
 			all.Go(func() {
 				got := send(app)
