@@ -5,13 +5,16 @@ import "slices"
 // shape says how the values of a kind are written. It is what the reference
 // shows, and what a JSON Schema is made from.
 type shape struct {
-	form    string   // string, integer, boolean, list, map, section or any
-	what    string   // for people: "a duration from 1s to 1h, such as 5s"
-	words   []string // the only values, where there are only those
-	pattern string   // a regular expression that strings match
-	elem    *shape   // of a list or a map
-	section func() described
-	other   []shape // further forms that the value may have
+	form      string   // string, integer, size, duration, boolean, list, map, section or any
+	what      string   // for people: "a duration from 1s to 1h, such as 5s"
+	words     []string // the only values, where there are only those
+	pattern   string   // a regular expression of RE2 and ECMA-262 that strings match
+	low, high int64    // of an integer or a size, of a string's bytes, of a list's items; high 0: any number
+	keys      string   // a pattern that a map's keys match; "": any
+	elem      *shape   // of a list or a map
+	section   func() described
+	other     []shape                // further forms that the value may have
+	accepts   func(text string) bool // whether a scalar is one, as far as its text tells
 }
 
 // kind is how values of a key are written and read.
@@ -26,6 +29,7 @@ type kind[V any] struct {
 type section[T any] struct {
 	name string // its place in the file; * stands for a name
 	doc  string
+	one  []string // the keys of which exactly one stands there
 	keys []key[T]
 }
 
@@ -103,7 +107,7 @@ func (s section[T]) decode(d *decoder, n *node, dst *T) bool {
 type described interface{ describe() (Section, []shape) }
 
 func (s section[T]) describe() (Section, []shape) {
-	out := Section{Name: s.name, Doc: s.doc}
+	out := Section{Name: s.name, Doc: s.doc, One: s.one}
 	shapes := make([]shape, len(s.keys))
 	for i, k := range s.keys {
 		shapes[i] = k.value.shape()
@@ -119,6 +123,7 @@ func (s section[T]) describe() (Section, []shape) {
 type Section struct {
 	Name string // its place in the file; * stands for a name; "" is the file itself
 	Doc  string
+	One  []string // the keys of which exactly one stands there; nil where there is no such rule
 	Keys []Key
 }
 

@@ -14,9 +14,11 @@ apps:
   shop: { type: official, app_id: wx1, token: t, mode: plain }
 `
 
-// TestProblems holds the exact text and place of every kind of problem.
-func TestProblems(t *testing.T) {
-	for _, c := range []struct{ name, src, want string }{
+type problemCase struct{ name, src, want string }
+
+// problemCases hold the exact text and place of every kind of problem.
+func problemCases() []problemCase {
+	return []problemCase{
 		{"empty", "", `p.yaml:1:1: the file is empty (it begins with weft: 1)`},
 		{"comment only", "# hello\n", `p.yaml:1:1: the file is empty (it begins with weft: 1)`},
 		{"a list", "- a\n", `p.yaml:1:1: must be a mapping, and is a list`},
@@ -329,7 +331,11 @@ p.yaml:3:54: apps.b.mode: none is not encrypted, compatible or plain`},
 		{"unknown anchor", "weft: 1\napps: *x\n", `p.yaml:2:1: not YAML: an alias (*) of nothing (quote a value that begins with *)`},
 		{"a cycle", "weft: 1\napps: &x { a: *x }\n", `
 p.yaml:2:15: the file is nested deeper than 64 (aliases count each time they are used)`},
-	} {
+	}
+}
+
+func TestProblems(t *testing.T) {
+	for _, c := range problemCases() {
 		t.Run(c.name, func(t *testing.T) {
 			cfg, problems := config.Parse("p.yaml", []byte(c.src), options())
 			if got, want := problems.Error(), strings.TrimSpace(c.want); got != want {

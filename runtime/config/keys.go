@@ -362,7 +362,7 @@ func pathKind(what string) kind[string] {
 }
 
 func callbackPath() kind[string] {
-	return text("a path such as /wechat/portal/wx1", func(s string) error {
+	k := text("a path such as /wechat/portal/wx1", func(s string) error {
 		switch {
 		case !pathForm.MatchString(s) || path.Clean(s) != s || len(s) > 512:
 			return notThat()
@@ -372,11 +372,13 @@ func callbackPath() kind[string] {
 		}
 		return nil
 	})
+	k.shape.pattern = pathForm.String()
+	return k
 }
 
 // reference reads a name and keeps where it stands.
 func reference(what string) kind[*node] {
-	inner := single(shape{form: "string", what: what}, false, func(s string) (string, error) { return s, nil })
+	inner := single(shape{form: "string", what: what, pattern: nameForm.String()}, false, func(s string) (string, error) { return s, nil })
 	return kind[*node]{shape: inner.shape, read: func(d *decoder, n *node) (*node, bool) {
 		_, ok := inner.read(d, n)
 		return n, ok || n.unknown

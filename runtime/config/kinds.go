@@ -14,6 +14,7 @@ import (
 // single reads a scalar. parse says what is wrong without repeating the text;
 // an empty error says no more than that it isn't what the shape says.
 func single[V any](s shape, secret bool, parse func(text string) (V, error)) kind[V] {
+	s.accepts = func(text string) bool { _, err := parse(text); return err == nil }
 	return kind[V]{shape: s, read: func(d *decoder, n *node) (v V, ok bool) {
 		switch {
 		case n.unknown:
@@ -70,7 +71,7 @@ func matching(what string, form *regexp.Regexp, secret bool) kind[string] {
 
 // anyText reads any string of at most max bytes, at least one.
 func anyText(max int) kind[string] {
-	return text(fmt.Sprintf("a text of 1 to %d bytes", max), func(s string) error {
+	k := text(fmt.Sprintf("a text of 1 to %d bytes", max), func(s string) error {
 		switch {
 		case s == "":
 			return errors.New("is empty")
@@ -79,6 +80,8 @@ func anyText(max int) kind[string] {
 		}
 		return nil
 	})
+	k.shape.low, k.shape.high = 1, int64(max)
+	return k
 }
 
 // oneOf reads one of a few words.
@@ -122,7 +125,7 @@ func integer[V int | int64](low, high V) kind[V] {
 	if low == high {
 		what = fmt.Sprint(low)
 	}
-	return single(shape{form: "integer", what: what}, false, func(s string) (V, error) {
+	return single(shape{form: "integer", what: what, low: int64(low), high: int64(high)}, false, func(s string) (V, error) {
 		v, err := strconv.ParseInt(s, 10, 64)
 		if err != nil || v < int64(low) || v > int64(high) {
 			return 0, notThat()
@@ -137,7 +140,7 @@ func duration(low, high time.Duration, zero bool) kind[time.Duration] {
 	if zero {
 		what = "0s or " + what
 	}
-	return single(shape{form: "string", what: what}, false, func(s string) (time.Duration, error) {
+	return single(shape{form: "duration", what: what, pattern: durationForm}, false, func(s string) (time.Duration, error) {
 		v, err := parseDuration(s)
 		if err != nil {
 			return 0, &badValue{advice: "such as 300ms, 5s, 10m, 1h30m or 2d"}
@@ -148,6 +151,11 @@ func duration(low, high time.Duration, zero bool) kind[time.Duration] {
 		return v, nil
 	})
 }
+
+// durationForm is what a duration looks like; its range is another matter.
+const durationForm = `^[+-]?(0|[0-9]+d(` + durationPart + `)*|(` + durationPart + `)+)$`
+
+const durationPart = `([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)`
 
 // parseDuration reads Go's syntax, and days before everything else: 1d12h.
 func parseDuration(s string) (time.Duration, error) {
@@ -185,7 +193,7 @@ func shortDuration(v time.Duration) string {
 // size reads a number of bytes from low to high.
 func size(low, high int64) kind[int64] {
 	what := "a size from " + shortSize(low) + " to " + shortSize(high)
-	return single(shape{form: "string", what: what}, false, func(s string) (int64, error) {
+	return single(shape{form: "size", what: what, pattern: sizeForm, low: low, high: high}, false, func(s string) (int64, error) {
 		v, ok := parseSize(s)
 		if !ok {
 			return 0, &badValue{advice: "such as 65536, 512KiB or 16MiB"}
@@ -196,6 +204,9 @@ func size(low, high int64) kind[int64] {
 		return v, nil
 	})
 }
+
+// sizeForm is what a size looks like.
+const sizeForm = `^[0-9]+(B|KiB|MiB|GiB|TiB)?$`
 
 // sizeUnits are the units of sizes, the largest first.
 func sizeUnits() []string { return []string{"TiB", "GiB", "MiB", "KiB", "B"} }
@@ -231,7 +242,8 @@ func shortSize(v int64) string {
 
 // moment reads an RFC 3339 time.
 func moment() kind[time.Time] {
-	return single(shape{form: "string", what: "a time such as 2026-12-01T00:00:00Z (RFC 3339)"}, false,
+	const form = `^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{1,2}:[0-9]{2}:[0-9]{2}([.,][0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})$`
+	return single(shape{form: "string", what: "a time such as 2026-12-01T00:00:00Z (RFC 3339)", pattern: form}, false,
 		func(s string) (time.Time, error) {
 			t, err := time.Parse(time.RFC3339, s)
 			if err != nil {
@@ -243,7 +255,7 @@ func moment() kind[time.Time] {
 
 // hostPort reads HOST:PORT; HOST may be empty, PORT is a number.
 func hostPort() kind[string] {
-	return text("HOST:PORT, such as 127.0.0.1:8080", func(s string) error {
+	k := text("HOST:PORT, such as 127.0.0.1:8080", func(s string) error {
 		host, port, err := net.SplitHostPort(s)
 		if err != nil || strings.ContainsAny(host, " /@") {
 			return notThat()
@@ -253,6 +265,8 @@ func hostPort() kind[string] {
 		}
 		return nil
 	})
+	k.shape.pattern = `^[^ /@]*:[0-9]+$`
+	return k
 }
 
 // isLoopback tells whether a listener at hostport is reached from this machine
@@ -347,7 +361,7 @@ func name() kind[string] { return matching(nameWhat, nameForm, false) }
 // makes what an entry is decoded into.
 func named[T any](what string, sec func() section[T], start func(e entry) *T) kind[[]*T] {
 	elem := shape{form: "section", what: what, section: func() described { return sec() }}
-	return kind[[]*T]{shape: shape{form: "map", what: what, elem: &elem}, read: func(d *decoder, n *node) ([]*T, bool) {
+	return kind[[]*T]{shape: shape{form: "map", what: what, keys: nameForm.String(), elem: &elem}, read: func(d *decoder, n *node) ([]*T, bool) {
 		switch {
 		case n.unknown || n.isNull():
 			return nil, false

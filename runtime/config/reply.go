@@ -17,6 +17,7 @@ func replySection() section[Reply] {
 	return section[Reply]{
 		name: "reply",
 		doc:  "a fixed answer, the JSON of Reply: exactly one of these",
+		one:  replyKinds(),
 		keys: []key[Reply]{
 			{
 				name: "text", doc: "a text; `text: S` is short for { content: S }",
@@ -54,6 +55,10 @@ func replySection() section[Reply] {
 	}
 }
 
+func replyKinds() []string {
+	return []string{"text", "image", "voice", "video", "music", "news", "transfer", "raw"}
+}
+
 // replyKind reads a Reply: a mapping with exactly one of its keys.
 func replyKind() kind[*Reply] {
 	what := "a reply, such as { text: hello }"
@@ -68,16 +73,16 @@ func replyKind() kind[*Reply] {
 				return nil, false
 			}
 			known := 0
-			for _, name := range replySection().names() {
+			for _, name := range replyKinds() {
 				if n.get(name) != nil {
 					known++
 				}
 			}
 			switch {
 			case known == 0 && len(n.entries) == 0:
-				d.add(n.from, "the reply is empty", "it has one of "+strings.Join(replySection().names(), ", "))
+				d.add(n.from, "the reply is empty", "it has one of "+strings.Join(replyKinds(), ", "))
 			case known > 1:
-				d.add(n.pos, "a reply has one of "+strings.Join(replySection().names(), ", "), "keep one")
+				d.add(n.pos, "a reply has one of "+strings.Join(replyKinds(), ", "), "keep one")
 			case r.Text != nil && len(r.Text.Content) > maxText:
 				d.warn(n.pos, d.where()+": WeChat shows 2048 bytes of a text", "shorten it")
 			case r.size() > maxReply:
@@ -120,7 +125,8 @@ func (r *Reply) size() int {
 func short[T any](sec func() section[T], from func(string) *T) kind[*T] {
 	long := nested("a mapping", sec)
 	one := anyText(maxReply)
-	s := shape{form: "string", what: "a text or a mapping", other: []shape{long.shape}}
+	s := one.shape
+	s.what, s.other = "a text or a mapping", []shape{long.shape}
 	return kind[*T]{shape: s, read: func(d *decoder, n *node) (*T, bool) {
 		if n.kind == mapping {
 			return long.read(d, n)
@@ -210,6 +216,7 @@ func newsSection() section[News] {
 
 func articleList() kind[[]Article] {
 	k := listOf("a list of 1 to 10 articles", nestedValue("an article", articleSection))
+	k.shape.low, k.shape.high = 1, maxArticles
 	plain := k.read
 	k.read = func(d *decoder, n *node) ([]Article, bool) {
 		if n.isNull() || n.kind == list && (len(n.items) == 0 || len(n.items) > maxArticles) {
@@ -268,7 +275,7 @@ func rawSection() section[Raw] {
 // base64Kind reads bytes as proto3 JSON has them: both alphabets, with and
 // without padding.
 func base64Kind() kind[[]byte] {
-	return single(shape{form: "string", what: "base64"}, false, func(s string) ([]byte, error) {
+	return single(shape{form: "string", what: "base64", pattern: `^[A-Za-z0-9+/_\r\n-]+=*$`}, false, func(s string) ([]byte, error) {
 		s = strings.TrimRight(strings.NewReplacer("-", "+", "_", "/").Replace(s), "=")
 		b, err := base64.RawStdEncoding.DecodeString(s)
 		if err != nil || len(b) == 0 {

@@ -89,6 +89,7 @@ func stageSection() section[stageDecl] {
 	return section[stageDecl]{
 		name: "stages[]",
 		doc:  "one step: exactly one of plugin, reply and switch",
+		one:  stageKinds(),
 		keys: []key[stageDecl]{
 			{
 				name: "name", doc: "unique in the pipeline; left out: the plugin's name, or reply, or switch",
@@ -199,6 +200,7 @@ func branchList() kind[[]*Branch] {
 		},
 	}
 	k := listOf("a list of branches", elem)
+	k.shape.low = 1
 	plain := k.read
 	k.read = func(d *decoder, n *node) ([]*Branch, bool) {
 		for i, item := range n.items {
@@ -226,6 +228,7 @@ func onErrorSection() section[OnError] {
 	return section[OnError]{
 		name: "on_error",
 		doc:  "what follows a stage's error, where it is more than a word: one of the two",
+		one:  []string{"reply", "plugin"},
 		keys: []key[OnError]{
 			{
 				name: "reply", doc: "that answer, and the stages end",
@@ -282,7 +285,7 @@ type expression struct {
 // whenKind reads a `when`: always a text, and not one that YAML cut.
 func whenKind() kind[expression] {
 	what := "an expression in quotes, such as 'type == \"text\"'"
-	return kind[expression]{shape: shape{form: "string", what: what}, read: func(d *decoder, n *node) (expression, bool) {
+	return kind[expression]{shape: shape{form: "string", what: what, pattern: `[^ \t\r\n]`}, read: func(d *decoder, n *node) (expression, bool) {
 		const quote = "quote it: when: '…'"
 		switch {
 		case n.unknown:

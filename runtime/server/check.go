@@ -39,6 +39,9 @@ func Check(ctx context.Context, file string, noEnv bool) (config.Problems, error
 	return problems, a.close(ctx)
 }
 
+// Schema returns the JSON Schema 2020-12 of pipeline.yaml, indented.
+func Schema() ([]byte, error) { return config.Schema() }
+
 // existing returns dir where it is there, else "": check leaves nothing behind.
 func existing(dir string) string {
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
