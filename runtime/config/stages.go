@@ -289,7 +289,7 @@ func whenKind() kind[expression] {
 		const quote = "quote it: when: '…'"
 		switch {
 		case n.unknown:
-			return expression{pos: n.pos}, false
+			return expression{pos: n.pos}, true
 		case n.kind != scalar:
 			d.add(n.pos, "YAML reads "+n.kind.String()+" here, not an expression", quote)
 			return expression{}, false

@@ -151,9 +151,9 @@ type Pipeline struct {
 // Stage is one step. Exactly one of Plugin, Reply and Switch is set.
 type Stage struct {
 	Pos     Pos
-	Name    string // unique in its pipeline
-	When    string // "": always
-	WhenPos Pos
+	Name    string   // unique in its pipeline
+	When    string   // "": always
+	WhenPos Pos      // zero: there is no when; with When "" Options.NoEnv left it open
 	OnError *OnError // nil: the pipeline's
 	Plugin  *Plugin
 	Reply   *Reply
@@ -164,7 +164,7 @@ type Stage struct {
 type Branch struct {
 	Pos     Pos
 	When    string // "": the rest
-	WhenPos Pos
+	WhenPos Pos    // as of a Stage
 	Stages  []*Stage
 }
 

@@ -281,8 +281,8 @@ func checkServeRefuses(t *testing.T, file, problem string) {
 	if served := log.lines(t, "serving"); len(served) > 0 {
 		t.Errorf("it served: %v", served)
 	}
-	problems, err = Check(t.Context(), file, false)
-	if err != nil || problems.Err() == nil || problems.Error() != problem {
-		t.Errorf("check says\n%v, %v\nwant\n%s", problems, err, problem)
+	report, err := Check(t.Context(), file, false)
+	if err != nil || report.Problems.Error() != problem || report.Problems.Err() == nil {
+		t.Errorf("check says\n%v, %v\nwant\n%s", report, err, problem)
 	}
 }

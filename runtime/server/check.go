@@ -1,27 +1,37 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/weft-dev/weft/hostapi"
 	"github.com/weft-dev/weft/runtime/config"
+	"github.com/weft-dev/weft/runtime/pipeline"
 	"github.com/weft-dev/weft/runtime/sandbox"
 )
 
-// Check reads file, loads and admits every plugin, checks every config and
-// builds the pipelines, and returns all that it found. It serves, binds and
-// dials nothing and does not open the store. With noEnv no variable and no secret
-// file is read, and what hangs on one without a default is not checked.
-func Check(ctx context.Context, file string, noEnv bool) (config.Problems, error) {
+// CheckReport is what Check found.
+type CheckReport struct {
+	Problems config.Problems // sorted by place
+	Ceilings []Ceiling       // of the plugins that may wait, in the order of the file
+}
+
+// Check reads file, loads and admits every plugin, checks every config, builds
+// the pipelines and lints them. It serves, binds and dials nothing and does not
+// open the store. With noEnv no variable and no secret file is read, and what
+// hangs on one without a default is not checked. The error is a file that can't be
+// read, or ctx's end.
+func Check(ctx context.Context, file string, noEnv bool) (*CheckReport, error) {
 	cfg, problems, err := readConfig(file, noEnv)
 	if err != nil {
 		var found config.Problems
 		if errors.As(err, &found) {
-			return found, nil
+			return &CheckReport{Problems: found}, nil
 		}
 		return nil, err
 	}
@@ -34,9 +44,15 @@ func Check(ctx context.Context, file string, noEnv bool) (config.Problems, error
 	if err != nil {
 		return nil, err
 	}
-	problems = append(problems, a.problems...)
-	problems = append(problems, a.appProblems()...)
-	return problems, a.close(ctx)
+	problems = slices.Concat(problems, a.problems, a.appProblems(), pipeline.Lint(cfg, a.facts()))
+	slices.SortStableFunc(problems, func(a, b config.Problem) int {
+		if noPlaceA, noPlaceB := a.Pos.Line == 0, b.Pos.Line == 0; noPlaceA != noPlaceB {
+			return cmp.Compare(b.Pos.Line, a.Pos.Line) // at the end
+		}
+		return cmp.Or(cmp.Compare(a.Pos.Line, b.Pos.Line), cmp.Compare(a.Pos.Col, b.Pos.Col))
+	})
+	report := &CheckReport{Problems: slices.Compact(problems), Ceilings: a.ceilings()}
+	return report, a.close(ctx)
 }
 
 // Schema returns the JSON Schema 2020-12 of pipeline.yaml, indented.

@@ -227,9 +227,10 @@ func TestPreviousIsOver(t *testing.T) {
 	const until = "previous: { token: earlier, until: %s }\n"
 	file := writeConfig(t, strings.Replace(echoSections(), appYAML("shop", "encrypted", ""),
 		appYAML("shop", "encrypted", fmt.Sprintf(until, "2020-01-01T00:00:00Z"))+appYAML("later", "encrypted", fmt.Sprintf(until, "2999-01-01T00:00:00Z")), 1))
-	problems, err := Check(t.Context(), file, false)
-	if err != nil || problems.Err() != nil || len(problems) != 1 || !strings.Contains(problems[0].String(), "warning: app shop: previous is over since 2020-01-01T00:00:00Z") {
-		t.Errorf("Check: %v, %v", problems, err)
+	report, err := Check(t.Context(), file, false)
+	if err != nil || report.Problems.Err() != nil || len(report.Problems) != 1 ||
+		!strings.Contains(report.Problems[0].String(), "warning: app shop: previous is over since 2020-01-01T00:00:00Z") {
+		t.Errorf("Check: %v, %v", report, err)
 	}
 }
 

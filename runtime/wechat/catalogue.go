@@ -9,12 +9,16 @@ type Words struct {
 	MsgTypes  []string // values of MsgType
 	Events    []string // values of Event
 	InfoTypes []string // values of InfoType
+	// Answered are those of Events whose answer is business data, where success
+	// says nothing.
+	Answered []string
 }
 
 // Catalogue returns the documented words. The slices are the caller's own.
 func Catalogue() Words {
 	var w Words
 	w.MsgTypes = append(w.MsgTypes, msgTypes[:]...)
+	w.Answered = append(w.Answered, answered[:]...)
 	for _, c := range catalogue {
 		if c.info {
 			w.InfoTypes = append(w.InfoTypes, c.word)
@@ -74,6 +78,19 @@ var msgTypes = [...]string{
 	"text",
 	"video",
 	"voice",
+}
+
+// answered are the Events whose answer is business data.
+var answered = [...]string{
+	"add_waybill",
+	"cancel_waybill",
+	"check_biz",
+	"get_quota",
+	"open_product_receive_coupon",
+	"xpay_coin_pay_notify",
+	"xpay_complaint_notify",
+	"xpay_goods_deliver_notify",
+	"xpay_refund_notify",
 }
 
 // catalogued is a value of Event, or of InfoType.

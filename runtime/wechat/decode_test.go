@@ -443,6 +443,11 @@ func TestCatalogue(t *testing.T) {
 			t.Errorf("%q is documented as %q", s, got)
 		}
 	}
+	for _, s := range w.Answered {
+		if !slices.Contains(w.Events, s) {
+			t.Errorf("%s is answered with business data, and is no event", s)
+		}
+	}
 	if !slices.Contains(w.MsgTypes, "location") || !slices.Contains(w.Events, "LOCATION") {
 		t.Error("the message location and the event LOCATION are two words")
 	}
