@@ -80,6 +80,9 @@ func TestParseFull(t *testing.T) {
 		[]any{"switch", 3, "", "welcome", "reply"})
 	check("on_error plugin", sw.Switch[0].Stages[0].OnError.Plugin, cfg.Plugins[3])
 	check("raw", string(sw.Switch[2].Stages[1].Reply.Raw.Body), "hi")
+	par := p.Stages[2]
+	check("parallel", []any{par.Name, par.Parallel[0].Plugin, par.Parallel[0].OnError.Kind, par.Parallel[1].Switch[0].Stages[0].Name},
+		[]any{"parallel", cfg.Plugins[1], config.Queue, "score"})
 	check("always", p.Always[0].Plugin, cfg.Plugins[2])
 	check("sources", []string{cfg.Plugins[0].Source, cfg.Plugins[1].Source}, []string{"testdata/plugins/welcome.wasm", "/opt/faq.wasm"})
 	check("limits", cfg.Plugins[0].Limits, config.Limits{

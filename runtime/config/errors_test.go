@@ -66,18 +66,17 @@ p.yaml:7:1: unknown key include`},
   stages:
     - { forward: { to: x } }
     - { plugin: a, async: true, canary: {} }
-    - { parallel: [] }
+    - { reply: { text: x }, shadow: a }
 plugins:
   a: { source: a.wasm, state_of: b, grants: { fetch: {} }, limits: { gpu: 1 } }
 `, `
 p.yaml:5:3: pipeline: unknown key overflow
 p.yaml:6:16: pipeline.late_reply.0: repeat is not drop
-p.yaml:8:7: pipeline.stages.0: the stage has nothing to do (it has one of plugin, reply and switch)
+p.yaml:8:7: pipeline.stages.0: the stage has nothing to do (it has one of plugin, reply, switch and parallel)
 p.yaml:8:9: pipeline.stages.0: unknown key forward
 p.yaml:9:20: pipeline.stages.1: unknown key async
 p.yaml:9:33: pipeline.stages.1: unknown key canary
-p.yaml:10:7: pipeline.stages.2: the stage has nothing to do (it has one of plugin, reply and switch)
-p.yaml:10:9: pipeline.stages.2: unknown key parallel
+p.yaml:10:29: pipeline.stages.2: unknown key shadow
 p.yaml:12:24: plugins.a: unknown key state_of
 p.yaml:12:47: plugins.a.grants: unknown key fetch
 p.yaml:12:70: plugins.a.limits: unknown key gpu`},
@@ -262,6 +261,29 @@ p.yaml:22:7: pipeline.stages.11: must be a mapping, and is a single value
 p.yaml:24:7: a second stage s7 in pipeline main; the first is on line 18 (give this one a name of its own: name: …)
 p.yaml:24:7: warning: stage s7 under always: its reply goes nowhere (stages under always run after the answer)
 p.yaml:24:7: warning: stage s7 under always: on_error queue has no effect (stages under always run after the answer)`},
+		{"parallel", app + `plugins: { a: { source: a.wasm }, b: { source: b.wasm } }
+pipeline:
+  stages:
+    - parallel: []
+    - { name: p2, parallel: { plugin: a } }
+    - { name: p3, parallel: }
+    - { name: p4, parallel: [ { plugin: a }, { plugin: a }, { plugin: none } ] }
+    - { name: p5, parallel: [ { plugin: b } ], plugin: a }
+    - { name: p6, parallel: [ { reply: { text: x } } ], on_error: skip }
+    - { name: p7, when: 'true', parallel: [ { name: r7, reply: { text: x } } ], on_error: skip }
+    - { name: p8, parallel: [ ` + strings.Repeat("x, ", 17) + `] }
+  always:
+    - { name: p9, parallel: [ { name: r9, reply: { text: x } } ] }
+`, `
+p.yaml:7:7: pipeline.stages.0.parallel: must be a list of 1 to 16 stages
+p.yaml:8:29: pipeline.stages.1.parallel: must be a list of 1 to 16 stages, and is a mapping
+p.yaml:9:19: pipeline.stages.2.parallel: must be a list of 1 to 16 stages
+p.yaml:10:46: a second stage a in pipeline main; the first is on line 10 (give this one a name of its own: name: …)
+p.yaml:10:71: pipeline.stages.3.parallel.2.plugin: there is no plugin none
+p.yaml:11:19: pipeline.stages.4: a stage has one of plugin and parallel (make two stages of it)
+p.yaml:12:7: warning: stage p6: on_error has no effect: a branch that fails has its own (move it into the branches)
+p.yaml:14:19: pipeline.stages.7.parallel: must be a list of 1 to 16 stages
+p.yaml:16:31: warning: stage r9 under always: its reply goes nowhere (stages under always run after the answer)`},
 		{"replies", app + `pipeline:
   stages:
     - { name: a, reply: { text: "" } }

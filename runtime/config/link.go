@@ -149,6 +149,9 @@ func (d *decoder) pipeline(p *pipelineDecl) {
 		if always {
 			d.alwaysStage(s)
 		}
+		if len(s.Parallel) > 0 && s.OnError != nil && s.When == "" {
+			d.warn(s.Pos, "stage"+d.named(s)+": on_error has no effect: a branch that fails has its own", "move it into the branches")
+		}
 	})
 }
 
@@ -177,8 +180,8 @@ func (d *decoder) alwaysStage(s *Stage) {
 	}
 }
 
-// each calls f for every stage of the pipeline, those of switches after the one
-// that holds them.
+// each calls f for every stage of the pipeline, those inside of another
+// one after it.
 func (p *pipelineDecl) each(f func(s *Stage, always bool)) {
 	eachStage(p.Stages, func(s *Stage) { f(s, false) })
 	eachStage(p.Always, func(s *Stage) { f(s, true) })
@@ -190,6 +193,7 @@ func eachStage(stages []*Stage, f func(*Stage)) {
 		for _, b := range s.Switch {
 			eachStage(b.Stages, f)
 		}
+		eachStage(s.Parallel, f)
 	}
 }
 

@@ -71,12 +71,14 @@ func pipelineSection() section[pipelineDecl] {
 	}
 }
 
-func stageList() kind[[]*Stage] {
+func stageList() kind[[]*Stage] { return stagesAs("a list of stages") }
+
+func stagesAs(what string) kind[[]*Stage] {
 	elem := kind[*Stage]{
 		shape: shape{form: "section", what: "a stage", section: func() described { return stageSection() }},
 		read:  readStage,
 	}
-	return listOf("a list of stages", elem)
+	return listOf(what, elem)
 }
 
 // stageDecl is a stage with the nodes that it came from.
@@ -88,11 +90,11 @@ type stageDecl struct {
 func stageSection() section[stageDecl] {
 	return section[stageDecl]{
 		name: "stages[]",
-		doc:  "one step: exactly one of plugin, reply and switch",
+		doc:  "one step: exactly one of plugin, reply, switch and parallel",
 		one:  stageKinds(),
 		keys: []key[stageDecl]{
 			{
-				name: "name", doc: "unique in the pipeline; left out: the plugin's name, or reply, or switch",
+				name: "name", doc: "unique in the pipeline; left out: the plugin's name, or reply, switch or parallel",
 				value: to(name(), func(s *stageDecl) *string { return &s.Name }),
 			},
 			{
@@ -115,12 +117,16 @@ func stageSection() section[stageDecl] {
 				name: "switch", doc: "the first branch whose `when` holds",
 				value: to(branchList(), func(s *stageDecl) *[]*Branch { return &s.Switch }),
 			},
+			{
+				name: "parallel", doc: "stages that run side by side on the same event, each to its end",
+				value: to(parallelList(), func(s *stageDecl) *[]*Stage { return &s.Parallel }),
+			},
 		},
 	}
 }
 
 // stageKinds are the keys of which a stage has exactly one.
-func stageKinds() []string { return []string{"plugin", "reply", "switch"} }
+func stageKinds() []string { return []string{"plugin", "reply", "switch", "parallel"} }
 
 func readStage(d *decoder, n *node) (*Stage, bool) {
 	s := &stageDecl{Stage: Stage{Pos: n.pos}}
@@ -139,7 +145,7 @@ func readStage(d *decoder, n *node) (*Stage, bool) {
 	}
 	switch {
 	case len(kinds) == 0:
-		d.add(n.pos, "the stage has nothing to do", "it has one of plugin, reply and switch")
+		d.add(n.pos, "the stage has nothing to do", "it has one of plugin, reply, switch and parallel")
 	case len(kinds) > 1:
 		d.add(n.get(kinds[1]).from, "a stage has one of "+strings.Join(kinds, " and "), "make two stages of it")
 	case n.get("name") == nil && kinds[0] == "plugin":
@@ -210,6 +216,24 @@ func branchList() kind[[]*Branch] {
 		}
 		if n.isNull() || n.kind == list && len(n.items) == 0 {
 			d.add(n.from, "the switch has no branches", "")
+			return nil, false
+		}
+		return plain(d, n)
+	}
+	return k
+}
+
+// maxParallel bounds what one event takes at once, and the entry of the durable
+// queue that holds what became of each branch.
+const maxParallel = 16
+
+func parallelList() kind[[]*Stage] {
+	k := stagesAs("a list of 1 to 16 stages")
+	k.shape.low, k.shape.high = 1, maxParallel
+	plain := k.read
+	k.read = func(d *decoder, n *node) ([]*Stage, bool) {
+		if n.isNull() || n.kind == list && (len(n.items) == 0 || len(n.items) > maxParallel) {
+			d.add(n.from, "must be "+k.shape.what, "")
 			return nil, false
 		}
 		return plain(d, n)

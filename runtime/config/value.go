@@ -148,16 +148,17 @@ type Pipeline struct {
 	Always       []*Stage
 }
 
-// Stage is one step. Exactly one of Plugin, Reply and Switch is set.
+// Stage is one step. Exactly one of Plugin, Reply, Switch and Parallel is set.
 type Stage struct {
-	Pos     Pos
-	Name    string   // unique in its pipeline
-	When    string   // "": always
-	WhenPos Pos      // zero: there is no when; with When "" Options.NoEnv left it open
-	OnError *OnError // nil: the pipeline's
-	Plugin  *Plugin
-	Reply   *Reply
-	Switch  []*Branch
+	Pos      Pos
+	Name     string   // unique in its pipeline
+	When     string   // "": always
+	WhenPos  Pos      // zero: there is no when; with When "" Options.NoEnv left it open
+	OnError  *OnError // nil: the pipeline's
+	Plugin   *Plugin
+	Reply    *Reply
+	Switch   []*Branch
+	Parallel []*Stage // side by side: each is a branch
 }
 
 // Branch is one way of a switch.

@@ -33,6 +33,17 @@ func BenchmarkStageWhen(b *testing.B) {
 	benchWalk(b, w, 10)
 }
 
+// BenchmarkParallel is a parallel stage of four branches, by branch.
+func BenchmarkParallel(b *testing.B) {
+	w := newWorld(nil)
+	var branches []*config.Stage
+	for i := range 4 {
+		branches = append(branches, w.side(strconv.Itoa(i), &fake{}))
+	}
+	w.parallel("all", branches...)
+	benchWalk(b, w, 4)
+}
+
 func benchWalk(b *testing.B, w *world, stages int) {
 	set, problems := Build(&config.Config{Apps: []*config.App{w.app}, Pipelines: []*config.Pipeline{w.pipe}}, w.plugins)
 	if len(problems) > 0 {
@@ -42,7 +53,7 @@ func benchWalk(b *testing.B, w *world, stages int) {
 	wk := &walk{metrics: w.metrics, app: a, ev: ev, passive: true}
 	b.ReportAllocs()
 	for b.Loop() {
-		if f := wk.stages(context.Background(), a.pipe.stages, nil); f != goOn {
+		if f := wk.stages(context.Background(), a.pipe.stages, nil, nil); f != goOn {
 			b.Fatal(f)
 		}
 	}

@@ -30,7 +30,7 @@ type pipe struct {
 	orderUser    bool
 	stages       []*stage
 	always       []*stage
-	paths        map[string][]int // of the stages by name: index, then branch and index in it for each switch on the way
+	paths        map[string][]int // of the stages by name: index, then branch and index in it for each stage with branches on the way
 }
 
 // stage is one step. Exactly one of plugin, reply and branches is set.
@@ -39,7 +39,8 @@ type stage struct {
 	when     *condition // nil: always
 	plugin   Plugin
 	reply    *hostapi.Reply
-	branches []branch
+	branches []branch // of a switch, or of a parallel stage
+	parallel []part   // of a parallel stage: all its branches, to be run from their tops
 	onError  policy
 }
 
@@ -127,6 +128,9 @@ func (b *builder) stages(cs []*config.Stage, inherited policy) []*stage {
 		}
 		for _, cb := range c.Switch {
 			st.branches = append(st.branches, branch{when: b.condition(cb.When, cb.WhenPos), stages: b.stages(cb.Stages, inherited)})
+		}
+		if len(c.Parallel) > 0 {
+			st.branches, st.parallel = b.parallel(c.Parallel, inherited)
 		}
 		out[i] = st
 	}

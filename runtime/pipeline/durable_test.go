@@ -183,6 +183,28 @@ func TestLateThenQueued(t *testing.T) {
 	})
 }
 
+// What has become too large for the store since an entry was made stays as it
+// was, and is done again.
+func TestEntryOutgrowsTheStore(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		grow := gives(Result{Annotations: tag("huge", strings.Repeat("x", store.MaxValue))})
+		w.stage("slow", takes(5*time.Second, "x"))
+		w.stage("grow", grow)
+		broken := fails(2, "upstream", Result{})
+		w.stage("broken", broken).OnError = &config.OnError{Kind: config.Queue}
+		w.up()
+		defer w.down()
+		if a := w.deliver("e1"); a.Outcome != "late" {
+			t.Errorf("%+v", a)
+		}
+		w.pass(time.Minute)
+		if grow.runs.Load() != 3 || broken.runs.Load() != 3 || strings.Contains(w.logged(), "not ended") {
+			t.Errorf("%d and %d runs; logged\n%s", grow.runs.Load(), broken.runs.Load(), w.logged())
+		}
+		w.store.mustBeEmpty(t)
+	})
+}
+
 // Failed tries: 1 s doubling to 5 min for an hour, then a dead letter; busy ones
 // don't count. An operator's retry runs it again.
 func TestTriesAndDeadLetter(t *testing.T) {
@@ -269,17 +291,17 @@ func TestDeadLetters(t *testing.T) {
 		ev.ID, ev.App = "k1", "gone"
 		put("k1", entry{pipeline: "main", event: ev})
 		ev.ID, ev.App = "k2", "shop"
-		put("k2", entry{pipeline: "main", stage: "gone", event: ev})
+		put("k2", entry{pipeline: "main", at: place{stage: "gone"}, event: ev})
 		ev.ID = "k3"
-		put("k3", entry{pipeline: "other", stage: "s", event: ev})
-		put("k4", entry{pipeline: "main", stage: "s", event: ev})
+		put("k3", entry{pipeline: "other", at: place{stage: "s"}, event: ev})
+		put("k4", entry{pipeline: "main", at: place{stage: "s"}, event: ev})
 		w.store.entries[3].Value[0] = 9
 		w.up()
 		defer w.down()
 		synctest.Wait()
 		want := map[string]string{
 			"k1": "app gone is no more", "k2": "stage gone of pipeline main is no more", "k3": "stage s of pipeline other is no more",
-			"k4": "entry of the durable queue is malformed: its version is not 1",
+			"k4": "entry of the durable queue is malformed: its version is not 2",
 		}
 		for _, e := range w.store.list() {
 			if !e.Dead || e.Reason != want[e.Key] {

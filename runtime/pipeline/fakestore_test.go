@@ -54,6 +54,11 @@ func (s *memStore) Append(ctx context.Context, _ string, hold time.Duration, ent
 			return nil, context.Cause(ctx)
 		}
 	}
+	for _, en := range entries {
+		if len(en.Key) > store.MaxName || len(en.Value) > store.MaxValue {
+			return nil, store.ErrInvalid
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -118,6 +123,9 @@ func (s *memStore) Ack(ctx context.Context, _ string, c store.Claim) error {
 }
 
 func (s *memStore) Release(ctx context.Context, _ string, c store.Claim, delay time.Duration) error {
+	if len(c.Value) > store.MaxValue {
+		return store.ErrInvalid
+	}
 	return s.held(ctx, c, func(e *memEntry) {
 		e.Value, e.Tries, e.token, e.Ready = slices.Clone(c.Value), c.Tries, 0, time.Now().Add(delay)
 	})

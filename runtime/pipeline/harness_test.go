@@ -240,3 +240,24 @@ func bubble(t *testing.T, f func(t *testing.T, w *world)) {
 }
 
 var errStore = errors.Join(store.ErrUnavailable, errors.New("disk full"))
+
+// observed reads how often a histogram was observed, by its labels' values.
+func (w *world) observed(name, labels string) int {
+	w.t.Helper()
+	families, err := w.metrics.Gatherer().Gather()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			var values []string
+			for _, l := range m.GetLabel() {
+				values = append(values, l.GetValue())
+			}
+			if f.GetName() == name && strings.Join(values, " ") == labels {
+				return int(m.GetHistogram().GetSampleCount())
+			}
+		}
+	}
+	return 0
+}

@@ -44,7 +44,7 @@ type keeper struct {
 // ending is what becomes of a claimed entry.
 type ending struct {
 	kind   endKind
-	value  []byte // endRelease: nil leaves it as it is
+	value  []byte // endRelease: nil, and one too large for the store, leaves it as it is: what was done since is done again
 	tries  uint32
 	delay  time.Duration
 	reason string // endBury
@@ -171,7 +171,7 @@ func (e *Engine) append(k *keeper) error {
 		}
 		return nil
 	}
-	top := k.run.entry("", k.run.attempt+1, nil, nil)
+	top := k.run.entry(part{}, k.run.attempt+1)
 	claims, err := e.store.Append(ctx, queueName, holdFor, store.Entry{Key: k.key, Value: top.append(nil)})
 	if err != nil {
 		return fmt.Errorf("appending to the durable queue: %w", err)
@@ -228,7 +228,7 @@ func (e *Engine) finish(k *keeper, end ending) {
 func (e *Engine) endClaim(ctx context.Context, k *keeper, end ending) error {
 	switch end.kind {
 	case endRelease:
-		if end.value != nil {
+		if end.value != nil && len(end.value) <= store.MaxValue {
 			k.claim.Value = end.value
 		}
 		k.claim.Tries = end.tries

@@ -18,7 +18,7 @@ type run struct {
 	ticket   *ticket   // the user's turn; nil: none needed
 	refused  bool      // too many of the user's events wait: over to the queue
 	durable  bool
-	path     []int // where a durable run begins; nil: at the top
+	at       place // where a durable run begins
 	attrs    []hostapi.Field
 	reply    *hostapi.Reply
 
@@ -89,10 +89,10 @@ func (e *Engine) runDurable(r *run) {
 func (e *Engine) through(ctx context.Context, r *run, end flow) {
 	w := &walk{metrics: e.metrics, log: e.log, app: r.app, ev: &r.ev, attrs: r.attrs, reply: r.reply, passive: true}
 	if end == goOn {
-		end = w.stages(ctx, r.app.pipe.stages, r.path)
+		end = w.stages(ctx, r.app.pipe.stages, r.at.path, r.at.parts)
 		r.ticket.release()
 	}
-	if end = e.settle(r, w, end); end.finished() && r.path == nil {
+	if end = e.settle(r, w, end); end.finished() && r.at.path == nil {
 		w.always(ctx)
 	}
 }
@@ -110,9 +110,9 @@ func (e *Engine) turn(ctx context.Context, r *run) flow {
 	return refused
 }
 
-// entry makes the durable form of what is left of r to do.
-func (r *run) entry(stage string, attempt uint32, attrs []hostapi.Field, reply *hostapi.Reply) *entry {
-	en := &entry{pipeline: r.app.pipe.name, stage: stage, known: r.rec.known, event: r.ev}
-	en.event.Attempt, en.event.Attrs, en.event.Reply = attempt, attrs, reply
+// entry makes the durable form of what is left of r to do; the zero part is all.
+func (r *run) entry(left part, attempt uint32) *entry {
+	en := &entry{pipeline: r.app.pipe.name, at: left.at, known: r.rec.known, event: r.ev}
+	en.event.Attempt, en.event.Attrs, en.event.Reply = attempt, left.attrs, left.reply
 	return en
 }

@@ -55,12 +55,11 @@ func (e *Engine) settleDone(r *run, w *walk, end flow) {
 // settleRest leaves the rest of the event to the durable queue: from the stage
 // that failed, or from the top where nothing was run.
 func (e *Engine) settleRest(r *run, w *walk, end flow) flow {
-	en := r.entry(w.from, r.attempt+1, w.attrs, w.reply)
-	delay := backoff(0)
-	if end == refused {
-		en.event.Attempt, delay = r.attempt, 0
+	left, attempt, delay := part{}, r.attempt, time.Duration(0)
+	if end != refused {
+		left, attempt, delay = w.halt.part, r.attempt+1, backoff(0)
 	}
-	value := en.append(nil)
+	value := r.entry(left, attempt).append(nil)
 	if r.durable {
 		return e.retry(r, w, value)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/expr-lang/expr/vm"
@@ -14,7 +13,9 @@ import (
 	"github.com/weft-dev/weft/runtime/telemetry"
 )
 
-// flow is how it goes on after a stage, and how stages ended.
+// flow is how it goes on after a stage, and how stages ended. Of branches side
+// by side the greatest counts. Entries of the durable queue hold those up to
+// queued as numbers.
 type flow uint8
 
 const (
@@ -37,32 +38,42 @@ type walk struct {
 	app     *app
 	ev      *hostapi.Event
 	attrs   []hostapi.Field
+	shared  bool // attrs is somebody else's, too: copied before it is changed
 	reply   *hostapi.Reply
+	replied bool // reply was set here, or taken back
 	passive bool // a reply can be set
 
-	// Of the stage that ended the walk by queue or again.
-	from   string
-	reason string
+	branch bool            // of a parallel stage
+	added  []hostapi.Field // of a branch: those of attrs that it made
+
+	halt *halt // where it ended by queue or again
 
 	call    Call
 	machine vm.VM
 	env     *env // nil until the first condition
 }
 
-// stages walks a list from its beginning, or from the stage at path.
-func (w *walk) stages(ctx context.Context, list []*stage, path []int) flow {
-	first := 0
+// stages walks a list from its beginning, or from the stage at path and, where
+// that is a parallel one that was run in part, from its parts.
+func (w *walk) stages(ctx context.Context, list []*stage, path []int, parts []part) flow {
 	if len(path) > 0 {
-		first = path[0]
-	}
-	for i := first; i < len(list); i++ {
+		first := list[path[0]]
+		list = list[path[0]+1:]
 		var f flow
-		if i == first && len(path) > 1 {
-			f = w.stages(ctx, list[i].branches[path[1]].stages, path[2:])
-		} else {
-			f = w.stage(ctx, list[i])
+		switch {
+		case len(path) > 1:
+			f = w.stages(ctx, first.branches[path[1]].stages, path[2:], parts)
+		case parts != nil:
+			f = w.parallel(ctx, first, parts)
+		default:
+			f = w.stage(ctx, first)
 		}
 		if f != goOn {
+			return f
+		}
+	}
+	for _, st := range list {
+		if f := w.stage(ctx, st); f != goOn {
 			return f
 		}
 	}
@@ -86,10 +97,10 @@ func (w *walk) stage(ctx context.Context, st *stage) flow {
 		}
 		return f
 	case st.reply != nil:
-		if w.passive {
-			w.reply = st.reply
-		}
+		w.say(st.reply)
 		return goOn
+	case st.parallel != nil:
+		return w.parallel(ctx, st, st.parallel)
 	}
 	return w.choose(ctx, st)
 }
@@ -102,7 +113,7 @@ func (w *walk) choose(ctx context.Context, st *stage) flow {
 			return w.failed(ctx, st, err)
 		}
 		if ok {
-			return w.stages(ctx, st.branches[i].stages, nil)
+			return w.stages(ctx, st.branches[i].stages, nil, nil)
 		}
 	}
 	return goOn
@@ -135,8 +146,8 @@ func (w *walk) plugin(ctx context.Context, st *stage, p Plugin) (flow, error) {
 		return goOn, fmt.Errorf("outcome %d is neither next nor done", res.Outcome)
 	}
 	w.annotate(res.Annotations)
-	if res.ReplySet && w.passive {
-		w.reply = res.Reply
+	if res.ReplySet {
+		w.say(res.Reply)
 	}
 	if res.Outcome == hostapi.Done {
 		return done, nil
@@ -144,16 +155,10 @@ func (w *walk) plugin(ctx context.Context, st *stage, p Plugin) (flow, error) {
 	return goOn, nil
 }
 
-// annotate adds annotations; a later one of the same name goes before an
-// earlier one.
-func (w *walk) annotate(add []hostapi.Field) {
-	for _, f := range add {
-		i := slices.IndexFunc(w.attrs, func(a hostapi.Field) bool { return a.Name == f.Name })
-		if i < 0 {
-			w.attrs = append(w.attrs, f)
-		} else {
-			w.attrs[i] = f
-		}
+// say sets the reply, or takes it back: nil.
+func (w *walk) say(r *hostapi.Reply) {
+	if w.passive {
+		w.reply, w.replied = r, true
 	}
 }
 
@@ -167,17 +172,15 @@ func (w *walk) failed(ctx context.Context, st *stage, err error) flow {
 	case config.Skip:
 		return goOn
 	case config.GiveReply:
-		if w.passive {
-			w.reply = st.onError.reply
-		}
+		w.say(st.onError.reply)
 		return done
 	case config.Instead:
 		return w.instead(ctx, st)
 	case config.Queue:
-		w.from, w.reason = st.name, reason
+		w.haltAt(place{stage: st.name}, st.name, reason)
 		return queued
 	case config.Again:
-		w.from, w.reason = st.name, reason
+		w.haltAt(place{stage: st.name}, st.name, reason)
 		return again
 	}
 	return stopped

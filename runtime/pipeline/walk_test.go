@@ -172,10 +172,12 @@ func TestStagePaths(t *testing.T) {
 			{Stages: []*config.Stage{replyStage("e", "x")}},
 		}},
 		replyStage("f", "x"),
+		{Name: "p", Parallel: []*config.Stage{replyStage("g", "x"), {Name: "p2", Parallel: []*config.Stage{list("l", replyStage("h", "x"), replyStage("i", "x"))}}}},
 	}
 	p := w.build().apps["shop"].pipe
 	for name, path := range map[string][]int{
 		"a": {0}, "s": {1}, "b": {1, 0, 0}, "s2": {1, 0, 1}, "c": {1, 0, 1, 0, 0}, "d": {1, 0, 1, 0, 1}, "e": {1, 1, 0}, "f": {2},
+		"p": {3}, "g": {3, 0, 0}, "p2": {3, 1, 0}, "l": {3, 1, 0, 0, 0}, "i": {3, 1, 0, 0, 0, 0, 1},
 	} {
 		if !slices.Equal(p.paths[name], path) {
 			t.Errorf("%s: %v, want %v", name, p.paths[name], path)

@@ -132,9 +132,13 @@ func (e *Engine) revive(c store.Claim) (*run, *keeper, ending) {
 	if r.app = e.set.Load().apps[en.event.App]; r.app == nil {
 		return nil, k, e.dead(k, "app", "app "+en.event.App+" is no more")
 	}
-	if en.stage != "" {
-		if r.path = r.app.pipe.paths[en.stage]; r.path == nil || r.app.pipe.name != en.pipeline {
-			return nil, k, e.dead(k, "stage", "stage "+en.stage+" of pipeline "+en.pipeline+" is no more")
+	if r.at = en.at; r.at.stage != "" {
+		missing := r.at.stage
+		if r.app.pipe.name == en.pipeline {
+			missing = r.app.pipe.find(&r.at, nil)
+		}
+		if missing != "" {
+			return nil, k, e.dead(k, "stage", "stage "+missing+" of pipeline "+en.pipeline+" is no more")
 		}
 	}
 	if key, ok := r.userKey(); ok {
@@ -199,13 +203,13 @@ func (l *ledger) adopt(r *run, k *keeper, known time.Time) (end ending, leaving 
 func (e *Engine) retry(r *run, w *walk, value []byte) flow {
 	k := e.ledger.over(r, true)
 	tries := k.claim.Tries
-	if w.reason != "busy" && w.reason != "fused" {
+	if w.halt.counts() {
 		tries++
 	}
 	if tries < maxTries {
 		k.finish(ending{kind: endRelease, value: value, tries: tries, delay: backoff(tries)})
 	} else {
-		k.finish(e.dead(k, w.reason, "stage "+w.from+" failed for an hour: "+w.reason))
+		k.finish(e.dead(k, w.halt.reason, "stage "+w.halt.failed+" failed for an hour: "+w.halt.reason))
 	}
 	return queued
 }
