@@ -84,6 +84,7 @@ func TestParseFull(t *testing.T) {
 	check("parallel", []any{par.Name, par.Parallel[0].Plugin, par.Parallel[0].OnError.Kind, par.Parallel[1].Switch[0].Stages[0].Name},
 		[]any{"parallel", cfg.Plugins[1], config.Queue, "score"})
 	check("always", p.Always[0].Plugin, cfg.Plugins[2])
+	check("async", []bool{p.Always[0].Async, guard.Async}, []bool{true, false})
 	check("sources", []string{cfg.Plugins[0].Source, cfg.Plugins[1].Source}, []string{"testdata/plugins/welcome.wasm", "/opt/faq.wasm"})
 	check("limits", cfg.Plugins[0].Limits, config.Limits{
 		Memory: 16 << 20, Timeout: 300 * time.Millisecond, Fuel: 50_000_000, Instances: 8,

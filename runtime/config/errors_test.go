@@ -74,7 +74,6 @@ p.yaml:5:3: pipeline: unknown key overflow
 p.yaml:6:16: pipeline.late_reply.0: repeat is not drop
 p.yaml:8:7: pipeline.stages.0: the stage has nothing to do (it has one of plugin, reply, switch and parallel)
 p.yaml:8:9: pipeline.stages.0: unknown key forward
-p.yaml:9:20: pipeline.stages.1: unknown key async
 p.yaml:9:33: pipeline.stages.1: unknown key canary
 p.yaml:10:29: pipeline.stages.2: unknown key shadow
 p.yaml:12:24: plugins.a: unknown key state_of
@@ -284,6 +283,24 @@ p.yaml:11:19: pipeline.stages.4: a stage has one of plugin and parallel (make tw
 p.yaml:12:7: warning: stage p6: on_error has no effect: a branch that fails has its own (move it into the branches)
 p.yaml:14:19: pipeline.stages.7.parallel: must be a list of 1 to 16 stages
 p.yaml:16:31: warning: stage r9 under always: its reply goes nowhere (stages under always run after the answer)`},
+		{"async", app + `plugins: { a: { source: a.wasm } }
+pipeline:
+  stages:
+    - { name: s1, plugin: a, async: yes }
+    - { name: s2, reply: { text: x }, async: true }
+    - { name: s3, switch: [ { stages: [ { plugin: a, async: true, on_error: again } ] } ], async: true }
+    - { name: s4, plugin: a, async: false, on_error: again }
+  always:
+    - { name: s5, plugin: a, async: true, on_error: queue }
+    - { name: s6, plugin: a, async: true, on_error: { reply: { text: x } } }
+    - { name: s7, reply: { text: x }, async: false }
+`, `
+p.yaml:7:37: pipeline.stages.0.async: yes is not true or false (write true)
+p.yaml:8:39: pipeline.stages.1: only a stage with plugin can be async
+p.yaml:9:41: warning: async stage a: no delivery waits for it: its on_error again is queue (leave it out)
+p.yaml:9:92: pipeline.stages.2: only a stage with plugin can be async
+p.yaml:13:7: warning: async stage s6: the reply of its on_error goes nowhere (the answer does not wait for it: skip has the same effect)
+p.yaml:14:7: warning: stage s7 under always: its reply goes nowhere (stages under always run after the answer)`},
 		{"replies", app + `pipeline:
   stages:
     - { name: a, reply: { text: "" } }

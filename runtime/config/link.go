@@ -146,10 +146,13 @@ func (d *decoder) pipeline(p *pipelineDecl) {
 		first[s.Name] = s.Pos
 	})
 	p.each(func(s *Stage, always bool) {
-		if always {
+		switch {
+		case s.Async:
+			d.asyncStage(s)
+		case always:
 			d.alwaysStage(s)
 		}
-		if len(s.Parallel) > 0 && s.OnError != nil && s.When == "" {
+		if len(s.Parallel) > 0 && s.OnError != nil && s.WhenPos == (Pos{}) {
 			d.warn(s.Pos, "stage"+d.named(s)+": on_error has no effect: a branch that fails has its own", "move it into the branches")
 		}
 	})
@@ -177,6 +180,20 @@ func (d *decoder) alwaysStage(s *Stage) {
 	case Queue, Again, GiveReply:
 		d.warn(s.Pos, "stage"+d.named(s)+" under always: on_error "+string(s.OnError.Kind)+" has no effect", advice)
 	case Skip, Stop, Instead:
+	}
+}
+
+// asyncStage warns of what can have no effect in a run from the durable queue.
+func (d *decoder) asyncStage(s *Stage) {
+	if s.OnError == nil {
+		return
+	}
+	switch s.OnError.Kind {
+	case GiveReply:
+		d.warn(s.Pos, "async stage"+d.named(s)+": the reply of its on_error goes nowhere", "the answer does not wait for it: skip has the same effect")
+	case Again:
+		d.warn(s.Pos, "async stage"+d.named(s)+": no delivery waits for it: its on_error again is queue", "leave it out")
+	case Skip, Stop, Queue, Instead:
 	}
 }
 

@@ -102,8 +102,12 @@ func stageSection() section[stageDecl] {
 				value: to(whenKind(), func(s *stageDecl) *expression { return &s.when }),
 			},
 			{
-				name: "on_error", doc: "what follows an error; left out: the pipeline's",
+				name: "on_error", doc: "what follows an error; left out: the pipeline's, queue of one that is async",
 				value: to(onErrorKind(), func(s *stageDecl) **OnError { return &s.OnError }),
+			},
+			{
+				name: "async", doc: "true: the plugin runs from the durable queue, beside the answer, which it can't change",
+				value: to(boolean(), func(s *stageDecl) *bool { return &s.Async }),
 			},
 			{
 				name: "plugin", doc: "the plugin that handles the event",
@@ -148,6 +152,8 @@ func readStage(d *decoder, n *node) (*Stage, bool) {
 		d.add(n.pos, "the stage has nothing to do", "it has one of plugin, reply, switch and parallel")
 	case len(kinds) > 1:
 		d.add(n.get(kinds[1]).from, "a stage has one of "+strings.Join(kinds, " and "), "make two stages of it")
+	case s.Async && kinds[0] != "plugin":
+		d.add(n.get("async").from, "only a stage with plugin can be async", "")
 	case n.get("name") == nil && kinds[0] == "plugin":
 		d.unnamed = append(d.unnamed, &s.Stage)
 	case n.get("name") == nil:

@@ -154,8 +154,9 @@ type Stage struct {
 	Name     string   // unique in its pipeline
 	When     string   // "": always
 	WhenPos  Pos      // zero: there is no when; with When "" Options.NoEnv left it open
-	OnError  *OnError // nil: the pipeline's
+	OnError  *OnError // nil: the pipeline's, Queue where Async
 	Plugin   *Plugin
+	Async    bool // of a Plugin: run from the durable queue, off the reply path
 	Reply    *Reply
 	Switch   []*Branch
 	Parallel []*Stage // side by side: each is a branch

@@ -30,7 +30,9 @@ type pipe struct {
 	orderUser    bool
 	stages       []*stage
 	always       []*stage
-	paths        map[string][]int // of the stages by name: index, then branch and index in it for each stage with branches on the way
+	alwaysAsync  bool              // there is an async stage under always
+	single       map[string]*stage // those of plugins, always' too, by name: what an entry can have run alone
+	paths        map[string][]int  // of the stages by name: index, then branch and index in it for each stage with branches on the way
 }
 
 // stage is one step. Exactly one of plugin, reply and branches is set.
@@ -41,6 +43,7 @@ type stage struct {
 	reply    *hostapi.Reply
 	branches []branch // of a switch, or of a parallel stage
 	parallel []part   // of a parallel stage: all its branches, to be run from their tops
+	async    bool     // of a plugin: it is run alone, from the durable queue
 	onError  policy
 }
 
@@ -96,13 +99,32 @@ type builder struct {
 func (b *builder) pipe(c *config.Pipeline) *pipe {
 	p := &pipe{
 		name: c.Name, answerWithin: c.AnswerWithin, deadline: c.Deadline, dedupe: c.Dedupe, orderUser: c.OrderUser,
-		paths: make(map[string][]int),
+		paths: make(map[string][]int), single: make(map[string]*stage),
 	}
 	inherited := b.policy(&c.OnError, c.Pos)
 	p.stages = b.stages(c.Stages, inherited)
 	p.always = b.stages(c.Always, inherited)
 	p.index(nil, p.stages)
+	p.indexSingle(p.stages)
+	p.alwaysAsync = p.indexSingle(p.always)
 	return p
+}
+
+// indexSingle notes the stages of plugins; async says that there is an async one
+// among them.
+func (p *pipe) indexSingle(stages []*stage) (async bool) {
+	for _, st := range stages {
+		if st.plugin != nil {
+			p.single[st.name] = st
+		}
+		async = async || st.async
+		for _, br := range st.branches {
+			if p.indexSingle(br.stages) {
+				async = true
+			}
+		}
+	}
+	return async
 }
 
 // index notes where each stage is, for runs that start in the middle.
@@ -119,7 +141,10 @@ func (p *pipe) index(at []int, stages []*stage) {
 func (b *builder) stages(cs []*config.Stage, inherited policy) []*stage {
 	out := make([]*stage, len(cs))
 	for i, c := range cs {
-		st := &stage{name: c.Name, reply: fixedReply(c.Reply), onError: inherited, when: b.condition(c.When, c.WhenPos)}
+		st := &stage{name: c.Name, reply: fixedReply(c.Reply), onError: inherited, when: b.condition(c.When, c.WhenPos), async: c.Async}
+		if c.Async {
+			st.onError = policy{kind: config.Queue}
+		}
 		if c.Plugin != nil {
 			st.plugin = b.plugin(c.Plugin.Name, c.Pos)
 		}

@@ -108,7 +108,7 @@ func (e *Engine) recall(ctx context.Context) error {
 	now := time.Now()
 	err := e.store.List(ctx, queueName, func(info store.Info) bool {
 		var en entry
-		if en.decode(info.Value) == nil && en.event.ID == info.Key && en.known.After(now) {
+		if en.decode(info.Value) == nil && (info.Key == en.event.ID || en.alone && info.Key == asyncKey(en.event.ID, en.at.stage)) && en.known.After(now) {
 			e.ledger.recall(en.event.ID, en.known)
 		}
 		return ctx.Err() == nil

@@ -13,7 +13,7 @@ import (
 const queueName = "events"
 
 // entryVersion is the first byte of an entry; entries of firstEntryVersion,
-// which has no parts, are read, too. A host that meets a later one buries the
+// which has neither alone nor parts, are read, too. A host that meets a later one buries the
 // entry.
 const (
 	firstEntryVersion = 1
@@ -31,8 +31,8 @@ var errEntry = errors.New("entry of the durable queue is malformed")
 // none, from the top.
 //
 // Its encoding is entryVersion, then pipeline and stage as uvarint length and
-// bytes, known in Unix milliseconds as a varint, the parts of the stage, and the
-// event as a message of weft.v1 with its annotations, reply and attempt. Parts
+// bytes, known in Unix milliseconds as a varint, whether the stage is alone as a
+// byte, the parts of the stage, and the event as a message of weft.v1 with its annotations, reply and attempt. Parts
 // are their number as a uvarint and, of each, its end and whether it replied as
 // a byte each, an event as uvarint length and message that has only its
 // annotations and its reply, then, where its end is queued, its stage and the
@@ -40,6 +40,7 @@ var errEntry = errors.New("entry of the durable queue is malformed")
 type entry struct {
 	pipeline string
 	at       place         // without paths; no stage: from the top, with always
+	alone    bool          // nothing but the stage, which is async
 	known    time.Time     // until when a repeat may come: its id is kept so long; millisecond precision
 	event    hostapi.Event // Attrs and Reply are those so far; Attempt is the one of the run to come
 }
@@ -50,6 +51,7 @@ func (e *entry) append(b []byte) []byte {
 	b = appendBytes(b, e.pipeline)
 	b = appendBytes(b, e.at.stage)
 	b = binary.AppendVarint(b, e.known.UnixMilli())
+	b = appendBool(b, e.alone)
 	b = appendParts(b, e.at.parts)
 	return e.event.Append(b)
 }
@@ -58,15 +60,18 @@ func appendBytes[T string | []byte](b []byte, v T) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(v))), v...)
 }
 
+func appendBool(b []byte, v bool) []byte {
+	if v {
+		return append(b, 1)
+	}
+	return append(b, 0)
+}
+
 func appendParts(b []byte, parts []part) []byte {
 	b = binary.AppendUvarint(b, uint64(len(parts)))
 	for i := range parts {
 		p := &parts[i]
-		replied := byte(0)
-		if p.replied {
-			replied = 1
-		}
-		b = append(b, byte(p.end), replied)
+		b = appendBool(append(b, byte(p.end)), p.replied)
 		has := hostapi.Event{Attrs: p.attrs, Reply: p.reply}
 		b = appendBytes(b, has.Append(nil))
 		if p.end == queued {
@@ -88,6 +93,7 @@ func (e *entry) decode(b []byte) error {
 	e.at.stage = string(r.bytes())
 	e.known = time.UnixMilli(r.varint())
 	if b[0] > firstEntryVersion {
+		e.alone = r.byte() == 1
 		e.at.parts = r.parts(maxPartDepth)
 	}
 	if r.err != nil {

@@ -36,8 +36,13 @@ func fullParts() []part {
 }
 
 func TestEntry(t *testing.T) {
+	lone := fullEntry()
+	lone.at, lone.alone = place{stage: "count"}, true
 	want := fullEntry()
 	var got entry
+	if err := got.decode(lone.append(nil)); err != nil || !reflect.DeepEqual(got, lone) {
+		t.Errorf("alone: got %+v, %v", got, err)
+	}
 	if err := got.decode(want.append(nil)); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v", got, err)
 	}
@@ -58,9 +63,9 @@ func TestEntry(t *testing.T) {
 	for name, b := range map[string][]byte{
 		"empty": nil, "version 0": {0}, "a later version": {3, 0, 0, 0, 0}, "no stage": {2, 0}, "a length over the end": {2, 200, 1},
 		"a broken length": {2, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255}, "a broken time": {2, 0, 0, 255}, "no time": {2, 0, 0},
-		"a broken event": {2, 0, 0, 0, 0, 255}, "no parts": {2, 0, 0, 0}, "a part is missing": {2, 0, 0, 0, 1},
-		"a part that ended in nothing": {2, 0, 0, 0, 1, byte(again), 0, 0}, "nothing to run": {2, 0, 0, 0, 1, 0, 0, 0}, "a broken part": {2, 0, 0, 0, 1, 0, 0, 1, 255},
-		"parts without end": append([]byte{2, 0, 0, 0}, bytes.Repeat([]byte{1, byte(queued), 0, 0, 0}, maxPartDepth+2)...),
+		"a broken event": {2, 0, 0, 0, 0, 0, 255}, "alone or not": {2, 0, 0, 0}, "no parts": {2, 0, 0, 0, 0}, "a part is missing": {2, 0, 0, 0, 0, 1},
+		"a part that ended in nothing": {2, 0, 0, 0, 0, 1, byte(again), 0, 0}, "nothing to run": {2, 0, 0, 0, 0, 1, 0, 0, 0}, "a broken part": {2, 0, 0, 0, 0, 1, 0, 0, 1, 255},
+		"parts without end": append([]byte{2, 0, 0, 0, 0}, bytes.Repeat([]byte{1, byte(queued), 0, 0, 0}, maxPartDepth+2)...),
 	} {
 		if err := got.decode(b); !errors.Is(err, errEntry) {
 			t.Errorf("%s: %v", name, err)
@@ -74,7 +79,8 @@ func FuzzEntry(f *testing.F) {
 	f.Add(full.append(nil))
 	f.Add((&entry{}).append(nil))
 	f.Add([]byte{1, 0, 0, 0})
-	f.Add([]byte{2, 0, 0, 0, 1, byte(queued), 0, 0, 0, 0})
+	f.Add([]byte{2, 0, 0, 0, 0, 1, byte(queued), 0, 0, 0, 0})
+	f.Add([]byte{2, 0, 0, 0, 1, 0})
 	f.Add([]byte{3})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var first, second entry

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -21,6 +22,7 @@ type memStore struct {
 	appendErr  error         // of every Append
 	appendTime time.Duration // before an Append takes effect
 	appends    int
+	writes     []string // the keys of each Append that took effect, joined
 }
 
 type memEntry struct {
@@ -65,7 +67,9 @@ func (s *memStore) Append(ctx context.Context, _ string, hold time.Duration, ent
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var claims []store.Claim
+	var keys []string
 	for _, en := range entries {
+		keys = append(keys, en.Key)
 		c := store.Claim{}
 		if s.find(en.Key) == nil {
 			e := &memEntry{Info: store.Info{Key: en.Key, Value: slices.Clone(en.Value), Appended: time.Now(), Ready: time.Now().Add(en.Delay)}}
@@ -76,6 +80,7 @@ func (s *memStore) Append(ctx context.Context, _ string, hold time.Duration, ent
 		}
 		claims = append(claims, c)
 	}
+	s.writes = append(s.writes, strings.Join(keys, " "))
 	if hold == 0 {
 		claims = nil
 	}

@@ -29,9 +29,7 @@ type keeper struct {
 	app   string        // as logged
 	id    string        // of the event
 	key   string        // in the queue
-	value []byte        // what to append; nil: claim is there already
-	plain bool          // append without a claim, to be run after delay; there is no end to wait for
-	delay time.Duration // of a plain one
+	plain []store.Entry // to be appended without a claim, that of key first, and no end to wait for; nil: claimed, the event from the top
 	prev  *keeper       // of the same event: must have ended first, because it may still remove the entry
 
 	claim store.Claim
@@ -91,15 +89,16 @@ func (e *Engine) entrust(r *run) *keeper {
 }
 
 // entrustRest makes sure that the queue has r in some form. mine says that it
-// is what value says, to be run after delay; else r's earlier keeper has it.
-func (e *Engine) entrustRest(r *run, value []byte, delay time.Duration) (k *keeper, mine bool) {
+// is what value says, to be run after delay, and with it, in one write, what
+// async holds; else r's earlier keeper has it.
+func (e *Engine) entrustRest(r *run, value []byte, delay time.Duration, async []store.Entry) (k *keeper, mine bool) {
 	e.ledger.mu.Lock()
 	defer e.ledger.mu.Unlock()
 	if r.keeper != nil {
 		return r.keeper, false
 	}
 	k = newKeeper(r, e.entryKey(r))
-	k.value, k.plain, k.delay = value, true, delay
+	k.plain = append([]store.Entry{{Key: k.key, Value: value, Delay: delay}}, async...)
 	if r.leaving == nil {
 		r.leaving = make(chan struct{})
 	}
@@ -141,7 +140,7 @@ func (e *Engine) keep(k *keeper) {
 		if err != nil {
 			e.logQueue(k, "event not made durable", err)
 		}
-		if err != nil || k.plain {
+		if err != nil || k.plain != nil {
 			e.poke()
 			return
 		}
@@ -164,8 +163,8 @@ func (l *ledger) saved(k *keeper, err error) {
 func (e *Engine) append(k *keeper) error {
 	ctx, cancel := context.WithTimeout(e.base, storeTimeout)
 	defer cancel()
-	if k.plain {
-		_, err := e.store.Append(ctx, queueName, 0, store.Entry{Key: k.key, Value: k.value, Delay: k.delay})
+	if k.plain != nil {
+		_, err := e.store.Append(ctx, queueName, 0, k.plain...)
 		if err != nil {
 			return fmt.Errorf("appending to the durable queue: %w", err)
 		}

@@ -85,6 +85,7 @@ func (w *walk) join(ctx context.Context, st *stage, strands []strand) flow {
 		if s.replied {
 			w.say(s.reply)
 		}
+		w.notes = append(w.notes, s.notes...)
 	}
 	if dropped > 0 {
 		w.log.LogAttrs(ctx, slog.LevelWarn, "annotations over the bound of an event dropped", slog.String("app", w.app.name),

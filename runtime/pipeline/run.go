@@ -18,7 +18,8 @@ type run struct {
 	ticket   *ticket   // the user's turn; nil: none needed
 	refused  bool      // too many of the user's events wait: over to the queue
 	durable  bool
-	at       place // where a durable run begins
+	at       place  // where a durable run begins
+	alone    *stage // the only stage of a durable run; nil: it goes on from at
 	attrs    []hostapi.Field
 	reply    *hostapi.Reply
 
@@ -51,10 +52,14 @@ func (e *Engine) launch(r *run) {
 	go e.run(r)
 }
 
-// userKey says whose turn the run has to wait for; false: nobody's.
+// userKey says whose turn the run has to wait for; false: nobody's. A stage that
+// runs alone needs none: turns end with the stages.
 func (r *run) userKey() (userKey, bool) {
-	return userKey{r.app.name, r.ev.User}, r.app.pipe.orderUser && r.ev.User != ""
+	return userKey{r.app.name, r.ev.User}, r.app.pipe.orderUser && r.ev.User != "" && r.alone == nil
 }
+
+// whole says that the run begins at the top.
+func (r *run) whole() bool { return r.at.stage == "" && r.alone == nil }
 
 // run is the goroutine of a delivered event. Its deadline counts from the
 // arrival, so that waiting for the user's turn is part of it.
@@ -89,10 +94,14 @@ func (e *Engine) runDurable(r *run) {
 func (e *Engine) through(ctx context.Context, r *run, end flow) {
 	w := &walk{metrics: e.metrics, log: e.log, app: r.app, ev: &r.ev, attrs: r.attrs, reply: r.reply, passive: true}
 	if end == goOn {
-		end = w.stages(ctx, r.app.pipe.stages, r.at.path, r.at.parts)
+		if r.alone != nil {
+			end = w.alone(ctx, r.alone)
+		} else {
+			end = w.stages(ctx, r.app.pipe.stages, r.at.path, r.at.parts)
+		}
 		r.ticket.release()
 	}
-	if end = e.settle(r, w, end); end.finished() && r.at.path == nil {
+	if end = e.settle(r, w, end); end.finished() && r.whole() {
 		w.always(ctx)
 	}
 }
@@ -112,7 +121,7 @@ func (e *Engine) turn(ctx context.Context, r *run) flow {
 
 // entry makes the durable form of what is left of r to do; the zero part is all.
 func (r *run) entry(left part, attempt uint32) *entry {
-	en := &entry{pipeline: r.app.pipe.name, at: left.at, known: r.rec.known, event: r.ev}
+	en := &entry{pipeline: r.app.pipe.name, at: left.at, alone: r.alone != nil, known: r.rec.known, event: r.ev}
 	en.event.Attempt, en.event.Attrs, en.event.Reply = attempt, left.attrs, left.reply
 	return en
 }

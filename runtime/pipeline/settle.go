@@ -1,6 +1,10 @@
 package pipeline
 
-import "time"
+import (
+	"time"
+
+	"github.com/weft-dev/weft/runtime/store"
+)
 
 // againLimit is how long after the first delivery on_error: again still makes
 // WeChat repeat: after the last delivery nobody would.
@@ -22,19 +26,21 @@ func (e *Engine) settle(r *run, w *walk, end flow) flow {
 	case queued, refused:
 		return e.settleRest(r, w, end)
 	case abandoned:
-		e.settleAbandoned(r)
+		e.settleAnew(r, true, 0)
 		return abandoned
 	}
-	e.settleDone(r, w, end)
-	return end
+	return e.settleDone(r, w, end)
 }
 
 // settleDone gives the answer of stages that ended. Where the deliveries were
 // answered before, the reply is late, and dropped.
-func (e *Engine) settleDone(r *run, w *walk, end flow) {
+func (e *Engine) settleDone(r *run, w *walk, end flow) flow {
 	answer := Answer{Kind: Success, Outcome: outcomeSuccess}
 	if end == stopped {
 		answer.Outcome, w.reply = outcomeStopped, nil // dropped for always, too
+	}
+	if !e.saveAsync(r, e.asyncEntries(r, w)) {
+		return e.settleUnsaved(r, w)
 	}
 	reply := w.reply
 	switch {
@@ -50,26 +56,36 @@ func (e *Engine) settleDone(r *run, w *walk, end flow) {
 		e.metrics.LateReply(r.app.name, "drop")
 	}
 	e.ledger.over(r, false).finish(ending{kind: endAck})
+	return end
 }
 
 // settleRest leaves the rest of the event to the durable queue: from the stage
 // that failed, or from the top where nothing was run.
 func (e *Engine) settleRest(r *run, w *walk, end flow) flow {
 	left, attempt, delay := part{}, r.attempt, time.Duration(0)
+	var async []store.Entry
 	if end != refused {
 		left, attempt, delay = w.halt.part, r.attempt+1, backoff(0)
+		async = e.asyncEntries(r, w)
 	}
 	value := r.entry(left, attempt).append(nil)
 	if r.durable {
-		return e.retry(r, w, value)
+		if !e.saveAsync(r, async) {
+			return e.settleUnsaved(r, w)
+		}
+		e.retry(r, w.halt, value)
+		return end
 	}
-	k, mine := e.entrustRest(r, value, delay)
+	k, mine := e.entrustRest(r, value, delay, async)
 	for <-k.saved; k.err != nil; <-k.saved {
 		if !mine {
-			k, mine = e.entrustRest(r, value, delay)
+			k, mine = e.entrustRest(r, value, delay, async)
 		} else if k, mine = e.ledger.giveUp(r, false), false; k == nil {
 			return again
 		}
+	}
+	if !mine && !e.saveAsync(r, async) { // k has the event from the top, and so they are not lost
+		value, end = nil, again
 	}
 	e.ledger.decide(r, given, Answer{Kind: Success, Outcome: outcomeQueued})
 	e.ledger.over(r, true)
@@ -79,11 +95,23 @@ func (e *Engine) settleRest(r *run, w *walk, end flow) flow {
 	return end
 }
 
-// settleAbandoned leaves an event that the host no longer has time for to the
-// queue, as far as it is there; nothing else of it was acknowledged.
-func (e *Engine) settleAbandoned(r *run) {
+// settleUnsaved has an event whose async stages could not be made durable run
+// again from where this run began, by its next delivery or by the queue.
+func (e *Engine) settleUnsaved(r *run, w *walk) flow {
+	if r.durable {
+		e.retry(r, &halt{failed: w.notes[0].stage, reason: "store"}, nil)
+	} else {
+		e.settleAnew(r, false, backoff(0))
+	}
+	return again
+}
+
+// settleAnew leaves an event, with nothing of this run, to the queue, to be run
+// again after delay; where it is not there nothing of it was acknowledged, and
+// its deliveries get Again, at once in a hurry.
+func (e *Engine) settleAnew(r *run, hurry bool, delay time.Duration) {
 	for !r.durable {
-		k := e.ledger.giveUp(r, true)
+		k := e.ledger.giveUp(r, hurry)
 		if k == nil {
 			return
 		}
@@ -93,7 +121,7 @@ func (e *Engine) settleAbandoned(r *run) {
 		}
 	}
 	k := e.ledger.over(r, true)
-	k.finish(ending{kind: endRelease, tries: k.claim.Tries})
+	k.finish(ending{kind: endRelease, tries: k.claim.Tries, delay: delay})
 }
 
 // finish tells the keeper how to end; a nil one has nothing to end.

@@ -48,6 +48,9 @@ type walk struct {
 
 	halt *halt // where it ended by queue or again
 
+	notes []note // async stages that it came to, to be run from the queue
+	lone  bool   // it is of one async stage, and runs it
+
 	call    Call
 	machine vm.VM
 	env     *env // nil until the first condition
@@ -84,6 +87,10 @@ func (w *walk) stage(ctx context.Context, st *stage) flow {
 	if st.plugin != nil && !st.plugin.Wants(w.ev.Type, w.ev.Event) {
 		return goOn
 	}
+	if st.async && !w.lone {
+		w.note(st)
+		return goOn
+	}
 	ok, err := w.when(st.when)
 	switch {
 	case err != nil:
@@ -107,16 +114,21 @@ func (w *walk) stage(ctx context.Context, st *stage) flow {
 
 // choose walks the first branch of a switch whose condition holds.
 func (w *walk) choose(ctx context.Context, st *stage) flow {
+	list, err := w.way(st)
+	if err != nil {
+		return w.failed(ctx, st, err)
+	}
+	return w.stages(ctx, list, nil, nil)
+}
+
+// way is the first branch of a switch whose condition holds; nil: none does.
+func (w *walk) way(st *stage) ([]*stage, error) {
 	for i := range st.branches {
-		ok, err := w.when(st.branches[i].when)
-		if err != nil {
-			return w.failed(ctx, st, err)
-		}
-		if ok {
-			return w.stages(ctx, st.branches[i].stages, nil, nil)
+		if ok, err := w.when(st.branches[i].when); ok || err != nil {
+			return st.branches[i].stages, err
 		}
 	}
-	return goOn
+	return nil, nil
 }
 
 func (w *walk) when(c *condition) (bool, error) {
@@ -205,7 +217,7 @@ func (w *walk) instead(ctx context.Context, st *stage) flow {
 
 // always runs the stages of always, each of them whatever became of the others:
 // they are best effort, so that of their on_error only a plugin in the stage's
-// place has a meaning.
+// place has a meaning. Those that are async have their entries already.
 func (w *walk) always(ctx context.Context) {
 	w.passive = false
 	for _, st := range w.app.pipe.always {

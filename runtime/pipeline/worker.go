@@ -132,14 +132,8 @@ func (e *Engine) revive(c store.Claim) (*run, *keeper, ending) {
 	if r.app = e.set.Load().apps[en.event.App]; r.app == nil {
 		return nil, k, e.dead(k, "app", "app "+en.event.App+" is no more")
 	}
-	if r.at = en.at; r.at.stage != "" {
-		missing := r.at.stage
-		if r.app.pipe.name == en.pipeline {
-			missing = r.app.pipe.find(&r.at, nil)
-		}
-		if missing != "" {
-			return nil, k, e.dead(k, "stage", "stage "+missing+" of pipeline "+en.pipeline+" is no more")
-		}
+	if missing := r.begin(&en); missing != "" {
+		return nil, k, e.dead(k, "stage", "stage "+missing+" of pipeline "+en.pipeline+" is no more")
 	}
 	if key, ok := r.userKey(); ok {
 		if r.ticket, ok = e.locks.take(key, true); !ok {
@@ -156,6 +150,25 @@ func (e *Engine) revive(c store.Claim) (*run, *keeper, ending) {
 		return nil, k, end
 	}
 	return r, k, ending{}
+}
+
+// begin finds where the run of an entry begins. It returns the name of a stage
+// that is not there any more, or "".
+func (r *run) begin(en *entry) (missing string) {
+	pipe := r.app.pipe
+	switch {
+	case en.at.stage == "":
+		return ""
+	case pipe.name != en.pipeline:
+		return en.at.stage
+	case !en.alone:
+		r.at = en.at
+		return pipe.find(&r.at, nil)
+	}
+	if r.alone = pipe.single[en.at.stage]; r.alone == nil {
+		return en.at.stage
+	}
+	return ""
 }
 
 // adopt puts a durable run under way. It is refused where this process runs the
@@ -199,19 +212,22 @@ func (l *ledger) adopt(r *run, k *keeper, known time.Time) (end ending, leaving 
 	return ending{}, nil, true
 }
 
-// retry ends the claim of a durable run that failed: once more later, or never.
-func (e *Engine) retry(r *run, w *walk, value []byte) flow {
+// retry ends the claim of a durable run that failed as h says: once more later,
+// or never.
+func (e *Engine) retry(r *run, h *halt, value []byte) {
 	k := e.ledger.over(r, true)
-	tries := k.claim.Tries
-	if w.halt.counts() {
+	tries, first := k.claim.Tries, uint32(0)
+	if h.counts() {
 		tries++
 	}
-	if tries < maxTries {
-		k.finish(ending{kind: endRelease, value: value, tries: tries, delay: backoff(tries)})
-	} else {
-		k.finish(e.dead(k, w.halt.reason, "stage "+w.halt.failed+" failed for an hour: "+w.halt.reason))
+	if r.alone != nil { // the first failure of other runs came before they were queued
+		first = min(tries, 1)
 	}
-	return queued
+	if tries-first < maxTries {
+		k.finish(ending{kind: endRelease, value: value, tries: tries, delay: backoff(tries - first)})
+	} else {
+		k.finish(e.dead(k, h.reason, "stage "+h.failed+" failed for an hour: "+h.reason))
+	}
 }
 
 // dead counts and logs an entry that is given up; text is for the operator.
