@@ -65,7 +65,7 @@ func TestKillLosesNothingAnswered(t *testing.T) {
 	for round, enough := range rounds {
 		h := startHost(t, dir, serve...)
 		slow = append(slow, sendSlow(t, h, round, 20)...)
-		answered := loadUntilKilled(h, round, enough)
+		answered := loadUntilKilled(h, round, enough, "put", func(key string) string { return "put " + key })
 		if int64(len(answered)) < enough {
 			t.Fatalf("the host answered %d puts before the kill, want %d at least", len(answered), enough)
 		}
@@ -88,6 +88,54 @@ func TestKillLosesNothingAnswered(t *testing.T) {
 			t.Errorf("%s was acknowledged while it ran, and not run again after the kill", key)
 		}
 	}
+	if err := last.terminate(); err != nil {
+		t.Errorf("weft serve after SIGTERM: %v, want exit status 0\n%s", err, last.logs)
+	}
+}
+
+// asyncStages has the ledger note beside the answer.
+const asyncStages = `  stages:
+    - { name: note, plugin: ledger, async: true, when: 'content startsWith "note "' }
+    - { name: noted, reply: { text: noted }, when: 'content startsWith "note "' }
+    - { name: ask, plugin: ledger, when: 'content startsWith "get "' }
+`
+
+// TestKillLosesNoAsyncStage kills the host in the middle of a load: each event
+// that was answered has its async stage run, before the kill or after it.
+func TestKillLosesNoAsyncStage(t *testing.T) {
+	dir := ledgerFolder(t)
+	config := strings.Replace(ledgerConfig, "  stages: [ { plugin: ledger } ]\n", asyncStages, 1)
+	if err := os.WriteFile(filepath.Join(dir, "pipeline.yaml"), []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	serve := []string{weftBinary(t), "serve", "-c", "pipeline.yaml"}
+	rounds := []int64{500}
+	if os.Getenv("WEFT_BARS") != "" {
+		rounds = []int64{1, 20, 50, 100, 200, 500, 1000}
+	}
+	var noted []string
+	for round, enough := range rounds {
+		h := startHost(t, dir, serve...)
+		noted = append(noted, loadUntilKilled(h, round, enough, "note", func(string) string { return "noted" })...)
+	}
+	last := startHost(t, dir, serve...)
+	ask := asker(t, last)
+	deadline := time.Now().Add(2 * time.Minute)
+	twice := 0
+	for _, key := range noted {
+		got := ask(key)
+		for got == "none" && time.Now().Before(deadline) {
+			got = ask(key)
+		}
+		switch got {
+		case "1":
+		case "none":
+			t.Errorf("%s was answered, and its async stage did not run", key)
+		default:
+			twice++
+		}
+	}
+	t.Logf("%d events in %d rounds; the async stage of %d ran more than once", len(noted), len(rounds), twice)
 	if err := last.terminate(); err != nil {
 		t.Errorf("weft serve after SIGTERM: %v, want exit status 0\n%s", err, last.logs)
 	}
@@ -124,9 +172,9 @@ func sendSlow(t *testing.T, h *host, round, n int) []string {
 	return keys
 }
 
-// loadUntilKilled puts keys from eight users at once, kills the host once
-// enough were answered, and returns the keys that were.
-func loadUntilKilled(h *host, round int, enough int64) []string {
+// loadUntilKilled says verb and a key, from eight users at once, kills the host
+// once enough were answered as want says, and returns the keys that were.
+func loadUntilKilled(h *host, round int, enough int64, verb string, want func(key string) string) []string {
 	var (
 		mu       sync.Mutex
 		answered []string
@@ -137,11 +185,11 @@ func loadUntilKilled(h *host, round int, enough int64) []string {
 		all.Go(func() {
 			for i := 0; ; i++ {
 				key := fmt.Sprintf("k%d-%d-%d", round, user, i)
-				said, err := h.text(fmt.Sprintf("o%d", user), fmt.Sprintf("%d%02d%06d", user+1, round, i), "put "+key)
+				said, err := h.text(fmt.Sprintf("o%d", user), fmt.Sprintf("%d%02d%06d", user+1, round, i), verb+" "+key)
 				if err != nil {
 					return
 				}
-				if said != "put "+key {
+				if said != want(key) {
 					continue // refused, so not written
 				}
 				mu.Lock()

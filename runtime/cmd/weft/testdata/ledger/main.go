@@ -13,11 +13,14 @@ func init() { sdk.Handle(ledger) }
 
 func main() {}
 
-// ledger understands 'put K', 'slow K' (takes two seconds, then puts) and
-// 'get K'. put counts: the answer and the value are how often K was put.
+// ledger understands 'put K', 'slow K' (takes two seconds, then puts), 'note K'
+// (puts, and answers nothing) and 'get K'. put counts: the answer and the value are how often K was put.
 func ledger(c *sdk.Call) (sdk.Outcome, error) {
 	verb, key, _ := strings.Cut(c.Event.Content, " ")
 	switch verb {
+	case "note":
+		_, err := c.State().Add(key, 1, sdk.StateOptions{})
+		return sdk.Done, err
 	case "slow":
 		time.Sleep(2 * time.Second)
 		fallthrough
