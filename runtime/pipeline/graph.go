@@ -15,7 +15,7 @@ const (
 )
 
 // Graph draws the pipelines as a Mermaid flowchart: the stages in their order,
-// the branches of switches, conditions, and where an error leads. Whatever stands
+// the branches of switches and of parallel stages, conditions, and where an error leads. Whatever stands
 // in conditions and texts, it stays text. What Options.NoEnv left open is drawn as
 // "…".
 func Graph(cfg *config.Config) string {
@@ -84,6 +84,7 @@ func (g *grapher) name(stages []*config.Stage) {
 		for _, b := range s.Switch {
 			g.name(b.Stages)
 		}
+		g.name(s.Parallel)
 	}
 }
 
@@ -114,16 +115,50 @@ func (g *grapher) stage(s *config.Stage, next string) {
 	if when := whenLabel(s.When, s.WhenPos); when != "" {
 		text += "<br/>" + "when " + when
 	}
-	if s.Switch == nil {
-		g.line("    %s[\"%s\"]", id, text)
-		g.line("    %s --> %s", id, next)
-	} else {
+	if s.Async {
+		text += "<br/>async, from the queue"
+	}
+	switch {
+	case s.Switch != nil:
 		g.line("    %s{\"%s\"}", id, text)
 		g.branches(s, next)
+	case s.Parallel != nil:
+		g.line("    %s{{\"%s\"}}", id, text)
+		g.beside(s, next)
+	default:
+		g.line("    %s[\"%s\"]", id, text)
+		g.line("    %s --> %s", id, next)
 	}
-	if s.Plugin != nil || s.OnError != nil {
+	switch {
+	case s.Async:
+		g.asyncError(s)
+	case s.Plugin != nil, s.OnError != nil && (s.Parallel == nil || s.WhenPos != config.Pos{}):
 		g.onError(s, next)
 	}
+}
+
+// beside draws the branches of a parallel stage.
+func (g *grapher) beside(s *config.Stage, next string) {
+	for i := range s.Parallel {
+		g.line("    %s -->|\"side by side\"| %s", g.names[s], g.names[s.Parallel[i]])
+	}
+	if s.When != "" || s.WhenPos != (config.Pos{}) {
+		g.line("    %s -->|\"none\"| %s", g.names[s], next)
+	}
+	for i := range s.Parallel {
+		g.stages(s.Parallel[i:i+1], next)
+	}
+}
+
+// asyncError draws the plugin that runs in the place of an async one. Whatever
+// else follows an error of that, the events of the chart don't wait for it.
+func (g *grapher) asyncError(s *config.Stage) {
+	if s.OnError == nil || s.OnError.Kind != config.Instead {
+		return
+	}
+	to := g.names[s] + "error"
+	g.line("    %s[\"%s\"]", to, pluginLabel(s.OnError.Plugin))
+	g.line("    %s -.->|\"error\"| %s", g.names[s], to)
 }
 
 func (g *grapher) branches(s *config.Stage, next string) {

@@ -22,7 +22,7 @@ type chart struct {
 // digits, what no grammar of Mermaid, HTML or Markdown has a use for, character codes and breaks.
 var (
 	labelForm = `"((?:[\p{L}\p{Nd} _\-.,=()/!…]|#\d+;|<br/>)*)"`
-	nodeForm  = regexp.MustCompile(`^    (p\w+)(?:\[` + labelForm + `\]|\(\[` + labelForm + `\]\)|\{` + labelForm + `\}|\[\(` + labelForm + `\)\])$`)
+	nodeForm  = regexp.MustCompile(`^    (p\w+)(?:\[` + labelForm + `\]|\(\[` + labelForm + `\]\)|\{` + labelForm + `\}|\{\{` + labelForm + `\}\}|\[\(` + labelForm + `\)\])$`)
 	edgeForm  = regexp.MustCompile(`^    (p\w+) (-->|-\.->)(?:\|` + labelForm + `\|)? (p\w+)$`)
 	graphForm = regexp.MustCompile(`^  subgraph (p\d+)\[` + labelForm + `\]$`)
 	codeForm  = regexp.MustCompile(`#(\d+);`)
@@ -121,6 +121,11 @@ pipelines:
       - { name: more, plugin: a }
   second: { stages: [ { plugin: a }, { name: a2, plugin: a, on_error: { reply: { transfer: {} } } } ] }
   third: { answer_within: 1s }
+  fourth:
+    stages:
+      - { plugin: c, async: true }
+      - { name: all, when: 'hour > 9', on_error: skip, parallel: [ { plugin: a, on_error: queue }, { name: in, switch: [ { stages: [ { plugin: b } ] } ] } ] }
+    always: [ { name: both, parallel: [ { name: c2, plugin: c, async: true, on_error: { plugin: a } } ], on_error: { plugin: b } } ]
 `)
 	for name, want := range map[string]string{
 		"p1": "pipeline main", "p1start": "events of one, two", "p1answer": "answer, within 4.5s",
@@ -129,6 +134,7 @@ pipelines:
 		"p1error": "reply busy", "p1again": "WeChat sends it again", "p1queue": "queue, run again later", "p1end": "end",
 		"p2": "pipeline second", "p2start": "events of other", "p2stop": "success, no answer", "p2s2error": "transfer to customer service",
 		"p3": "pipeline third", "p3start": "no app", "p3answer": "answer, within 1s",
+		"p4s1": "c\nasync, from the queue", "p4s2": "all\nwhen hour > 9", "p4s3": "a", "p4s4": "in", "p4s5": "b", "p4s6": "both", "p4s7": "c2\nplugin c\nasync, from the queue", "p4s7error": "plugin a",
 	} {
 		if c.nodes[name] != want {
 			t.Errorf("%s: got %q, want %q", name, c.nodes[name], want)
@@ -152,6 +158,16 @@ pipelines:
 		"p2s1 p2s2", "~p2s1 p2stop error",
 		"p2s2 p2answer", "p2s2error p2answer", "~p2s2 p2s2error error",
 		"p3start p3answer",
+		"p4start p4s1",
+		"p4s1 p4s2",
+		"p4s2 p4s3 side by side", "p4s2 p4s4 side by side", "p4s2 p4answer none",
+		"p4s3 p4answer", "~p4s3 p4queue error",
+		"p4s4 p4s5 all others",
+		"p4s5 p4answer", "~p4s5 p4stop error",
+		"~p4s2 p4answer error",
+		"p4answer p4s6 always",
+		"p4s6 p4s7 side by side",
+		"p4s7 p4end", "~p4s7 p4s7error error",
 	}
 	if !slices.Equal(c.edges, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(c.edges, "\n"), strings.Join(want, "\n"))

@@ -147,6 +147,7 @@ func (l *linter) collect(fs *formulas, stages []*config.Stage) {
 			add(b.When)
 			l.collect(fs, b.Stages)
 		}
+		l.collect(fs, s.Parallel)
 	}
 }
 
@@ -181,6 +182,8 @@ func (l *linter) stages(stages []*config.Stage, in set) {
 			l.plugin(s, through)
 		case s.Switch != nil:
 			l.choose(s, through)
+		case s.Parallel != nil:
+			l.beside(s.Parallel, through)
 		}
 	}
 }
@@ -220,7 +223,7 @@ func (l *linter) plugin(s *config.Stage, in set) {
 		l.warn(s.Pos, fmt.Sprintf("plugin %s may take %s, and the pipeline's deadline is %s", s.Plugin.Name, f.Timeout, l.pipe.Deadline),
 			"raise deadline, or lower the plugin's limits.timeout")
 	}
-	if f.Waits {
+	if f.Waits && !s.Async {
 		l.waits = append(l.waits, waiting{s.Plugin.Name, taken})
 		for i, in := range taken {
 			if in {
@@ -235,7 +238,7 @@ func (l *linter) plugin(s *config.Stage, in set) {
 		l.warn(s.Pos, fmt.Sprintf("on_error: plugin %s takes none of the events of plugin %s", onError.Plugin.Name, s.Plugin.Name),
 			l.facts.Plugins[onError.Plugin.Name].takes())
 	}
-	if !l.always && onError.Kind != config.Queue && onError.Kind != config.Again {
+	if !l.always && !s.Async && onError.Kind != config.Queue && onError.Kind != config.Again {
 		l.answered(s.Pos, taken)
 	}
 }
@@ -281,6 +284,20 @@ func (l *linter) choose(s *config.Stage, in set) {
 			l.neverTrue(b.WhenPos, verdict, "no event that meets it gets to this branch", "the branches before it, or what stands around the switch, take all of them")
 		}
 		rest = rest.keep(func(i int) bool { return verdict(i)&mayFail != 0 })
+	}
+	l.times = longest
+}
+
+// beside looks at stages that run side by side, as long as the longest of them.
+func (l *linter) beside(stages []*config.Stage, in set) {
+	before := l.times
+	longest := slices.Clone(before)
+	for i := range stages {
+		l.times = slices.Clone(before)
+		l.stages(stages[i:i+1], in)
+		for j, d := range l.times {
+			longest[j] = max(longest[j], d)
+		}
 	}
 	l.times = longest
 }

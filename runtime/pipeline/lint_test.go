@@ -193,6 +193,38 @@ p.yaml:10:1: warning: the stages that wait (slow) may take 3s for one event, and
         - { when: 'content == "y"', stages: [ { name: e, plugin: keyword } ] }
 `, `
 p.yaml:10:1: warning: the stages that wait (slow) may take 6s for one event, and answer_within is 4.5s (an answer that is late reaches nobody: lower limits.timeout of these plugins)`},
+		{"waiting side by side", `
+  stages:
+    - parallel: [ { name: a, plugin: slow }, { name: b, plugin: slow }, { name: c, plugin: keyword } ]
+    - { name: d, plugin: slow, async: true }
+`, ""},
+		{"waiting side by side and after it", `
+  stages:
+    - parallel: [ { name: a, plugin: slow, when: 'content == "x"' }, { name: c, plugin: keyword } ]
+    - { name: b, plugin: slow, when: 'type == "text"' }
+`, `
+p.yaml:10:1: warning: the stages that wait (slow) may take 6s for one event, and answer_within is 4.5s (an answer that is late reaches nobody: lower limits.timeout of these plugins)`},
+		{"side by side and beside the answer", `
+  deadline: 1s
+  answer_within: 1s
+  stages:
+    - name: p
+      when: 'type == "text"'
+      parallel:
+        - { name: a, plugin: menu }
+        - { name: b, switch: [ { when: 'type == "voice"', stages: [] } ] }
+        - { name: c, plugin: keyword, when: 'type == "text" && event == "CLICK"' }
+        - { name: d, plugin: slow, async: true }
+    - { name: e, plugin: shop, async: true }
+    - { name: f, parallel: [ { name: g, plugin: shop } ], when: 'event in ["SCAN", "xpay_refund_notify"]' }
+  always: [ { name: h, plugin: keyword, async: true, when: 'event == "CLICK"' } ]
+`, `
+p.yaml:17:11: warning: plugin menu takes none of the events that get here (it takes no messages and events CLICK)
+p.yaml:18:40: warning: when: no event that meets it gets to this branch (the branches before it, or what stands around the switch, take all of them)
+p.yaml:19:45: warning: when: no event meets it (messages have a type, such as text, and no event; events have the type event)
+p.yaml:20:11: warning: plugin slow may take 3s, and the pipeline's deadline is 1s (raise deadline, or lower the plugin's limits.timeout)
+p.yaml:22:30: warning: the answer to xpay_refund_notify is business data, and an error of this stage gives none (on_error: again has WeChat send the event once more, queue has it run later)
+p.yaml:23:60: warning: when: plugin keyword takes none of the events that meet it (it takes messages text, voice and no events)`},
 		{"waiting one or the other", `
   on_error: again
   stages:
