@@ -500,7 +500,7 @@ type listCancels struct {
 	cancel context.CancelFunc
 }
 
-func (s listCancels) List(ctx context.Context, q string, f func(store.Info) bool) error {
+func (s listCancels) List(ctx context.Context, q string, after uint64, f func(store.Info) bool) error {
 	s.cancel()
-	return s.memStore.List(ctx, q, f)
+	return s.memStore.List(ctx, q, after, f)
 }

@@ -106,7 +106,7 @@ func (e *Engine) Start(ctx context.Context, set *Set) error {
 // is left for the dispatcher to bury.
 func (e *Engine) recall(ctx context.Context) error {
 	now := time.Now()
-	err := e.store.List(ctx, queueName, func(info store.Info) bool {
+	err := e.store.List(ctx, queueName, 0, func(info store.Info) bool {
 		var en entry
 		if en.decode(info.Value) == nil && (info.Key == en.event.ID || en.alone && info.Key == asyncKey(en.event.ID, en.at.stage)) && en.known.After(now) {
 			e.ledger.recall(en.event.ID, en.known)

@@ -155,11 +155,9 @@ func (s *memStore) Next(ctx context.Context, _ string) (time.Time, error) {
 	return next, nil
 }
 
-func (s *memStore) List(_ context.Context, _ string, f func(store.Info) bool) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, e := range s.entries {
-		if !f(e.Info) {
+func (s *memStore) List(_ context.Context, _ string, after uint64, f func(store.Info) bool) error {
+	for _, info := range s.list() {
+		if info.Seq > after && !f(info) {
 			return nil
 		}
 	}
@@ -187,8 +185,15 @@ func (s *memStore) list() []store.Info {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var out []store.Info
-	for _, e := range s.entries {
-		out = append(out, e.Info)
+	for i, e := range s.entries {
+		if e.Seq == 0 {
+			if e.Seq = 1; i > 0 {
+				e.Seq += s.entries[i-1].Seq
+			}
+		}
+		info := e.Info
+		info.Claimed = e.token != 0 && e.Ready.After(time.Now())
+		out = append(out, info)
 	}
 	return out
 }
@@ -253,9 +258,34 @@ func (s *memStore) mustBeEmpty(t *testing.T) {
 	}
 }
 
-func (s *memStore) Depth(context.Context, string) (store.Depth, error) { return store.Depth{}, nil }
+func (s *memStore) Depth(context.Context, string) (d store.Depth, err error) {
+	for _, i := range s.list() {
+		switch {
+		case i.Dead:
+			d.Dead++
+		case i.Claimed:
+			d.Claimed++
+		case i.Ready.After(time.Now()):
+			d.Delayed++
+		default:
+			if d.Ready++; d.Ready == 1 {
+				d.Oldest = i.Appended
+			}
+		}
+	}
+	return d, nil
+}
 
-func (s *memStore) Drop(context.Context, string, string) error { return store.ErrNotFound }
+func (s *memStore) Drop(_ context.Context, _, key string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.find(key)
+	if e == nil || !e.Dead {
+		return store.ErrNotFound
+	}
+	s.entries = slices.DeleteFunc(s.entries, func(o *memEntry) bool { return o == e })
+	return nil
+}
 
 // loseClaims makes every entry ready.
 func (s *memStore) loseClaims() {

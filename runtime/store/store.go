@@ -150,10 +150,11 @@ type Queue interface {
 	Next(ctx context.Context, queue string) (time.Time, error)
 	// Depth counts the entries by state.
 	Depth(ctx context.Context, queue string) (Depth, error)
-	// List calls f for each entry in the order of appending until f returns
-	// false. The entry's slices are f's own. f may call the store; an entry
-	// that comes, changes or goes meanwhile may be shown as it was or as it is.
-	List(ctx context.Context, queue string, f func(Info) bool) error
+	// List calls f for each entry whose Seq is over after, 0 for all, in the
+	// order of appending until f returns false. The entry's slices are f's own.
+	// f may call the store; an entry that comes, changes or goes meanwhile may be
+	// shown as it was or as it is.
+	List(ctx context.Context, queue string, after uint64, f func(Info) bool) error
 	// Retry makes a dead entry ready, its tries 0. ErrNotFound: no dead entry.
 	Retry(ctx context.Context, queue, key string) error
 	// Drop removes a dead entry. ErrNotFound: no dead entry.
@@ -178,15 +179,20 @@ type Claim struct {
 }
 
 // Depth is how many entries a queue has in each state.
-type Depth struct{ Ready, Delayed, Claimed, Dead int }
+type Depth struct {
+	Ready, Delayed, Claimed, Dead int
+	Oldest                        time.Time // when the first of the ready ones was appended; zero: none is ready
+}
 
 // Info is an entry as List shows it.
 type Info struct {
+	Seq      uint64 // grows in the order of appending, from 1; never of two entries of a queue
 	Key      string
 	Value    []byte
 	Tries    uint32
 	Appended time.Time
 	Ready    time.Time // when it can be claimed: for a claimed one, when its claim ends; for a dead one, zero
+	Claimed  bool
 	Dead     bool
 	Reason   string // why it is dead
 }

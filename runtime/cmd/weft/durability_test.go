@@ -383,7 +383,7 @@ func checkImage(t *testing.T, file []byte, said answers, keys []string) {
 			t.Error(err)
 		}
 	}
-	if err := s.List(t.Context(), "events", func(store.Info) bool { kept++; return true }); err != nil {
+	if err := s.List(t.Context(), "events", 0, func(store.Info) bool { kept++; return true }); err != nil {
 		t.Error(err)
 	}
 	if kept < said.success {

@@ -136,7 +136,7 @@ func TestQueueChangesWhenTheyAreDurable(t *testing.T) {
 		g.answer <- nil
 		<-g.reached // the first Ack; the second one waits for its outcome
 		time.Sleep(2 * time.Minute)
-		if d, err := s.Depth(t.Context(), "q"); err != nil || d != (store.Depth{Ready: 1, Claimed: 1}) {
+		if d, err := s.Depth(t.Context(), "q"); err != nil || d != (store.Depth{Ready: 1, Claimed: 1, Oldest: d.Oldest}) {
 			t.Fatalf("while the Ack is on its way, after the hold: %+v, %v", d, err)
 		}
 		if at, err := s.Next(t.Context(), "q"); err != nil || at.After(time.Now()) {
@@ -155,7 +155,7 @@ func TestQueueChangesWhenTheyAreDurable(t *testing.T) {
 		if lost != 1 {
 			t.Fatalf("%d of two Acks of one claim were lost", lost)
 		}
-		if d, err := s.Depth(t.Context(), "q"); err != nil || d != (store.Depth{Ready: 1}) {
+		if d, err := s.Depth(t.Context(), "q"); err != nil || d != (store.Depth{Ready: 1, Oldest: d.Oldest}) {
 			t.Fatalf("%+v, %v", d, err)
 		}
 	})

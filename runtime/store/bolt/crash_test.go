@@ -109,7 +109,7 @@ func writeOne(ctx context.Context, s store.Store, key string, i int) error {
 func missing(t *testing.T, s store.Store, said []string) []string {
 	t.Helper()
 	queued := map[string]store.Info{}
-	err := s.List(t.Context(), "q", func(i store.Info) bool {
+	err := s.List(t.Context(), "q", 0, func(i store.Info) bool {
 		queued[i.Key] = i
 		return true
 	})

@@ -49,7 +49,7 @@ func TestDamagedRecordsAreErrors(t *testing.T) {
 			return s.Drop(t.Context(), "q", k)
 		}},
 		"entry, listed": {entriesBucket, entryKey("r", 1000), func(string) error {
-			return s.List(t.Context(), "r", func(store.Info) bool { return true })
+			return s.List(t.Context(), "r", 0, func(store.Info) bool { return true })
 		}},
 	} {
 		for _, b := range [][]byte{{}, {recordFormat}, {recordFormat + 1, 0, 0, 0, 0, 0, 0, 0, 0, 0}} {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -18,43 +19,39 @@ const (
 	pageBytes   = 1 << 20
 )
 
-// listed is an entry with its number.
-type listed struct {
-	seq  uint64
-	info store.Info
-}
-
 // List is store.Queue's.
-func (s *Store) List(ctx context.Context, queue string, f func(store.Info) bool) error {
+func (s *Store) List(ctx context.Context, queue string, after uint64, f func(store.Info) bool) error {
 	if err := store.CheckName("queue", queue); err != nil {
 		return fmt.Errorf("list a queue: %w", err)
 	}
-	from := uint64(0)
 	for {
-		page, err := s.page(ctx, queue, from)
+		page, err := s.page(ctx, queue, after)
 		if err != nil {
 			return fmt.Errorf("list queue %q: %w", queue, err)
 		}
 		if len(page) == 0 {
 			return nil
 		}
-		for _, l := range page {
-			if !f(l.info) {
+		for _, info := range page {
+			if !f(info) {
 				return nil
 			}
 		}
-		from = page[len(page)-1].seq + 1
+		after = page[len(page)-1].Seq
 	}
 }
 
-// page reads the next entries of a queue, from a number on.
-func (s *Store) page(ctx context.Context, queue string, from uint64) ([]listed, error) {
-	var page []listed
+// page reads the next entries of a queue, those over a number.
+func (s *Store) page(ctx context.Context, queue string, over uint64) ([]store.Info, error) {
+	if over == math.MaxUint64 {
+		return nil, nil
+	}
+	var page []store.Info
 	prefix := nameKey(queue, "")
 	err := s.view(ctx, func(tx *bbolt.Tx) error {
 		size := 0
 		cursor := tx.Bucket([]byte(entriesBucket)).Cursor()
-		for k, v := cursor.Seek(entryKey(queue, from)); bytes.HasPrefix(k, prefix); k, v = cursor.Next() {
+		for k, v := cursor.Seek(entryKey(queue, over+1)); bytes.HasPrefix(k, prefix); k, v = cursor.Next() {
 			if len(page) == pageEntries || size >= pageBytes {
 				break
 			}
@@ -66,7 +63,7 @@ func (s *Store) page(ctx context.Context, queue string, from uint64) ([]listed, 
 			if err != nil {
 				return fmt.Errorf("entry %d: %w: %w", seq, store.ErrUnavailable, err)
 			}
-			page = append(page, listed{seq: seq, info: infoOf(e)})
+			page = append(page, infoOf(seq, e))
 			size += len(v)
 		}
 		return nil
@@ -79,9 +76,9 @@ func (s *Store) page(ctx context.Context, queue string, from uint64) ([]listed, 
 }
 
 // infoOf copies an entry for the caller.
-func infoOf(e entry) store.Info {
+func infoOf(seq uint64, e entry) store.Info {
 	info := store.Info{
-		Key: string(e.key), Value: append([]byte{}, e.value...), Tries: e.tries,
+		Seq: seq, Key: string(e.key), Value: append([]byte{}, e.value...), Tries: e.tries,
 		Appended: time.Unix(0, e.appended), Dead: e.dead, Reason: string(e.reason),
 	}
 	if !e.dead {
@@ -90,8 +87,9 @@ func infoOf(e entry) store.Info {
 	return info
 }
 
-// markClaimed sets when the claimed entries of page can be claimed.
-func (s *Store) markClaimed(queue string, page []listed) {
+// markClaimed marks the claimed entries of page, and sets when they can be
+// claimed.
+func (s *Store) markClaimed(queue string, page []store.Info) {
 	s.withQueue(queue, func(q *queueState, _ int64) {
 		if len(q.claims) == 0 {
 			return
@@ -101,8 +99,8 @@ func (s *Store) markClaimed(queue string, page []listed) {
 			until[c.seq] = c.until
 		}
 		for i := range page {
-			if t, ok := until[page[i].seq]; ok && !page[i].info.Dead {
-				page[i].info.Ready = time.Unix(0, t)
+			if t, ok := until[page[i].Seq]; ok && !page[i].Dead {
+				page[i].Claimed, page[i].Ready = true, time.Unix(0, t)
 			}
 		}
 	})

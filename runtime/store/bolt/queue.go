@@ -15,23 +15,29 @@ import (
 // state, and the claims. The entries themselves are in the file. It changes when
 // a commit is durable, so whatever it gives out is.
 type queueState struct {
-	ready   heap[uint64]  // sequence numbers, the oldest first
+	ready   heap[waiting] // the oldest first
 	delayed heap[delayed] // by time
 	claims  map[uint64]*claim
 	ending  heap[*claim] // by time; claims that are settling are not in it
 	dead    int
 }
 
+// waiting is an entry of which nobody has a claim.
+type waiting struct {
+	seq      uint64
+	appended int64
+}
+
 // delayed is an entry that is ready from a time on.
 type delayed struct {
 	ready int64
-	seq   uint64
+	waiting
 }
 
 // claim is an entry that somebody holds.
 type claim struct {
+	waiting
 	token uint64
-	seq   uint64
 	key   string
 	until int64
 	// settling says that an operation that ends the claim is on its way to the
@@ -42,7 +48,7 @@ type claim struct {
 
 func newQueue() *queueState {
 	return &queueState{
-		ready: heap[uint64]{less: func(a, b uint64) bool { return a < b }},
+		ready: heap[waiting]{less: func(a, b waiting) bool { return a.seq < b.seq }},
 		delayed: heap[delayed]{less: func(a, b delayed) bool {
 			return a.ready < b.ready || a.ready == b.ready && a.seq < b.seq
 		}},
@@ -59,25 +65,25 @@ func (q *queueState) advance(now int64) {
 	for q.ending.len() > 0 && q.ending.first().until <= now {
 		c := q.ending.pop()
 		delete(q.claims, c.token)
-		q.ready.push(c.seq)
+		q.ready.push(c.waiting)
 	}
 	for q.delayed.len() > 0 && q.delayed.first().ready <= now {
-		q.ready.push(q.delayed.pop().seq)
+		q.ready.push(q.delayed.pop().waiting)
 	}
 }
 
 // add takes in an entry that is nobody's.
-func (q *queueState) add(seq uint64, ready, now int64) {
+func (q *queueState) add(w waiting, ready, now int64) {
 	if ready <= now {
-		q.ready.push(seq)
+		q.ready.push(w)
 		return
 	}
-	q.delayed.push(delayed{ready: ready, seq: seq})
+	q.delayed.push(delayed{ready: ready, waiting: w})
 }
 
 // hold makes a claim of an entry.
-func (q *queueState) hold(token, seq uint64, key string, until int64) *claim {
-	c := &claim{token: token, seq: seq, key: key, until: until}
+func (q *queueState) hold(token uint64, w waiting, key string, until int64) *claim {
+	c := &claim{waiting: w, token: token, key: key, until: until}
 	q.claims[token] = c
 	q.ending.push(c)
 	return c
@@ -193,7 +199,7 @@ func (s *Store) loadQueues(ctx context.Context) error {
 			if e.dead {
 				q.dead++
 			} else {
-				q.add(seq, e.ready, now)
+				q.add(waiting{seq, e.appended}, e.ready, now)
 			}
 		}
 		return nil

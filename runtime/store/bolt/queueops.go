@@ -105,9 +105,9 @@ func (s *Store) appended(queue string, hold time.Duration, news []fresh) {
 			case n.seq == 0:
 			case hold > 0:
 				n.token = s.nextToken()
-				q.hold(n.token, n.seq, n.key, after(now, hold))
+				q.hold(n.token, waiting{n.seq, n.at}, n.key, after(now, hold))
 			default:
-				q.add(n.seq, n.ready, now)
+				q.add(waiting{n.seq, n.at}, n.ready, now)
 			}
 		}
 	})
@@ -150,7 +150,7 @@ func (s *Store) claim(ctx context.Context, queue string, max int, hold time.Dura
 			for _, c := range held {
 				if q.claims[c.token] == c {
 					q.drop(c)
-					q.ready.push(c.seq)
+					q.ready.push(c.waiting)
 				}
 			}
 		})
@@ -226,7 +226,7 @@ func (s *Store) Release(ctx context.Context, queue string, c store.Claim, delay 
 			e.tries, e.value, e.ready = c.Tries, value, ready
 		})
 	}, func(q *queueState, h *claim, now int64) {
-		q.add(h.seq, ready, now)
+		q.add(h.waiting, ready, now)
 	})
 }
 
@@ -316,13 +316,16 @@ func (t *txn) dead(queue, key string) (uint64, error) {
 
 // Retry is store.Queue's.
 func (s *Store) Retry(ctx context.Context, queue, key string) error {
-	var seq uint64
+	var w waiting
 	return s.revive(ctx, "retry", queue, key, func(t *txn) (err error) {
-		if seq, err = t.dead(queue, key); err != nil {
+		if w.seq, err = t.dead(queue, key); err != nil {
 			return err
 		}
-		return t.rewrite(queue, seq, func(e *entry) { e.dead, e.reason, e.tries, e.ready = false, nil, 0, t.now })
-	}, func(q *queueState) { q.ready.push(seq) })
+		return t.rewrite(queue, w.seq, func(e *entry) {
+			e.dead, e.reason, e.tries, e.ready = false, nil, 0, t.now
+			w.appended = e.appended
+		})
+	}, func(q *queueState) { q.ready.push(w) })
 }
 
 // Drop is store.Queue's.
@@ -368,6 +371,9 @@ func (s *Store) Next(ctx context.Context, queue string) (at time.Time, err error
 func (s *Store) Depth(ctx context.Context, queue string) (d store.Depth, err error) {
 	err = s.look(ctx, queue, func(q *queueState, _ int64) {
 		d = store.Depth{Ready: q.ready.len(), Delayed: q.delayed.len(), Claimed: len(q.claims), Dead: q.dead}
+		if d.Ready > 0 {
+			d.Oldest = time.Unix(0, q.ready.first().appended)
+		}
 	})
 	if err != nil {
 		return store.Depth{}, fmt.Errorf("count the entries of queue %q: %w", queue, err)

@@ -26,7 +26,7 @@ func everyCall(ctx context.Context, s store.Store) map[string]error {
 	errs["Bury"] = s.Bury(ctx, "q", c, "")
 	_, errs["Next"] = s.Next(ctx, "q")
 	_, errs["Depth"] = s.Depth(ctx, "q")
-	errs["List"] = s.List(ctx, "q", func(store.Info) bool { return true })
+	errs["List"] = s.List(ctx, "q", 0, func(store.Info) bool { return true })
 	errs["Retry"] = s.Retry(ctx, "q", "k")
 	errs["Drop"] = s.Drop(ctx, "q", "k")
 	return errs

@@ -174,7 +174,7 @@ func arguments(t *testing.T, open Open) {
 			"claim of 0": claimNone, "claim for 0": claimNoTime, "claim of no queue": claimNoQueue,
 			"extend for 0": f.Extend(ctx, "q", c, 0), "release with a big value": f.Release(ctx, "q", bigClaim, 0),
 			"depth of a long name": depthNoQueue, "next of no queue": nextNoQueue,
-			"list of no queue":    f.List(ctx, "", func(store.Info) bool { return true }),
+			"list of no queue":    f.List(ctx, "", 0, func(store.Info) bool { return true }),
 			"retry without a key": f.Retry(ctx, "q", ""), "drop of no queue": f.Drop(ctx, "", "k"),
 		} {
 			if !errors.Is(err, store.ErrInvalid) {

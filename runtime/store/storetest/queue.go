@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -32,7 +34,7 @@ func appending(t *testing.T, open Open) {
 		f.claim(2, time.Hour)
 		_, err := f.Append(t.Context(), "q", 0, store.Entry{Key: "delayed", Delay: time.Hour})
 		f.ok(err)
-		f.ok(f.List(t.Context(), "q", func(i store.Info) bool {
+		f.ok(f.List(t.Context(), "q", 0, func(i store.Info) bool {
 			_, err := f.Append(t.Context(), "q", 0, store.Entry{Key: i.Key, Value: []byte("new")})
 			f.ok(err)
 			return true
@@ -454,11 +456,75 @@ func looking(t *testing.T, open Open) {
 			t.Fatalf("ready at %v, %v and %v", l[0].Ready, l[1].Ready, l[700].Ready)
 		}
 	})
+	t.Run("list goes on after an entry, though it is gone", func(t *testing.T) {
+		f := start(t, open)
+		var keys []string
+		for i := range 600 {
+			keys = append(keys, fmt.Sprint(i))
+		}
+		f.put(keys...)
+		all := f.list()
+		if all[0].Seq == 0 {
+			t.Fatal("an entry has no number")
+		}
+		f.ok(f.Ack(t.Context(), "q", f.claim(1, time.Minute)[0]))
+		for at, i := range all {
+			var got []string
+			f.ok(f.List(t.Context(), "q", i.Seq, func(i store.Info) bool {
+				got = append(got, i.Key)
+				return len(got) < 3
+			}))
+			if want := keys[at+1 : min(at+4, len(keys))]; !slices.Equal(got, want) {
+				t.Fatalf("after %s: %q, want %q", i.Key, got, want)
+			}
+		}
+		f.ok(f.List(t.Context(), "q", math.MaxUint64, func(i store.Info) bool {
+			t.Errorf("%s after the last number there is", i.Key)
+			return true
+		}))
+	})
+	t.Run("list says which entries are claimed", func(t *testing.T) {
+		f := start(t, open)
+		f.put("dead", "claimed", "lost", "ready")
+		cs := f.claim(2, time.Hour)
+		f.ok(f.Bury(t.Context(), "q", cs[0], ""))
+		f.claim(1, time.Minute)
+		f.clock.Advance(time.Minute)
+		for _, i := range f.list() {
+			if i.Claimed != (i.Key == "claimed") || i.Dead != (i.Key == "dead") {
+				t.Errorf("%+v", i)
+			}
+		}
+	})
+	t.Run("depth tells of the oldest entry that is ready", func(t *testing.T) {
+		f := start(t, open)
+		began := f.clock.Now()
+		f.put("a")
+		f.clock.Advance(time.Second)
+		_, err := f.Append(t.Context(), "q", 0, store.Entry{Key: "delayed", Delay: time.Hour})
+		f.ok(err)
+		f.put("b")
+		oldest := func(want time.Time) {
+			t.Helper()
+			d, err := f.Depth(t.Context(), "q")
+			f.ok(err)
+			if !d.Oldest.Equal(want) {
+				t.Errorf("the oldest is of %v, want %v", d.Oldest, want)
+			}
+		}
+		oldest(began)
+		c := f.claim(1, time.Minute)[0]
+		oldest(began.Add(time.Second))
+		f.ok(f.Ack(t.Context(), "q", f.claims("b")[0]))
+		oldest(time.Time{})
+		f.ok(f.Release(t.Context(), "q", c, 0))
+		oldest(began)
+	})
 	t.Run("list ends where f says so, and its slices are f's", func(t *testing.T) {
 		f := start(t, open)
 		f.put("1", "2", "3")
 		n := 0
-		f.ok(f.List(t.Context(), "q", func(i store.Info) bool {
+		f.ok(f.List(t.Context(), "q", 0, func(i store.Info) bool {
 			n++
 			copy(i.Value, "X")
 			return n < 2
@@ -476,7 +542,7 @@ func looking(t *testing.T, open Open) {
 			f.put(fmt.Sprint(i))
 		}
 		cs := f.claim(600, time.Minute)
-		f.ok(f.List(t.Context(), "q", func(i store.Info) bool {
+		f.ok(f.List(t.Context(), "q", 0, func(i store.Info) bool {
 			f.ok(f.Ack(t.Context(), "q", cs[0]))
 			cs = cs[1:]
 			return true

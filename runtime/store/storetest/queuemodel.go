@@ -37,7 +37,7 @@ type plainQueue struct {
 type plainEntry struct {
 	key, value, reason string
 	tries              uint32
-	ready              time.Time
+	appended, ready    time.Time
 	token              uint64 // claimed until ready
 	dead               bool
 }
@@ -130,7 +130,7 @@ func (m *plainQueue) append(now time.Time) {
 	if there {
 		return
 	}
-	e := &plainEntry{key: key, value: key, ready: now.Add(delay)}
+	e := &plainEntry{key: key, value: key, appended: now, ready: now.Add(delay)}
 	if hold > 0 {
 		e.ready, e.token = now.Add(hold), claims[0].Token
 		m.claims = append(m.claims, claims[0])
@@ -198,7 +198,8 @@ func (m *plainQueue) compare() {
 	}
 	for i, e := range m.entries {
 		g := got[i]
-		if g.Key != e.key || string(g.Value) != e.value || g.Tries != e.tries || g.Dead != e.dead || g.Reason != e.reason {
+		if g.Key != e.key || string(g.Value) != e.value || g.Tries != e.tries || g.Dead != e.dead || g.Reason != e.reason ||
+			g.Claimed != (e.token != 0) || i > 0 && g.Seq <= got[i-1].Seq || !g.Appended.Equal(e.appended) {
 			f.Fatalf("entry %d is %+v, want %+v", i, g, *e)
 		}
 		switch {
@@ -210,11 +211,16 @@ func (m *plainQueue) compare() {
 		case e.ready.After(now):
 			d.Delayed++
 		default:
-			d.Ready++
+			if d.Ready++; d.Ready == 1 {
+				d.Oldest = e.appended
+			}
 		}
 		if next.IsZero() || e.ready.Before(next) {
 			next = e.ready
 		}
+	}
+	if depth, err := f.Depth(f.Context(), "q"); err != nil || !depth.Oldest.Equal(d.Oldest) {
+		f.Fatalf("the oldest is of %v, %v, want %v", depth.Oldest, err, d.Oldest)
 	}
 	f.depth(d)
 	at, err := f.Next(f.Context(), "q")

@@ -186,11 +186,16 @@ func (f *fixture) keys(cs []store.Claim, keys ...string) {
 	}
 }
 
+// depth checks how many entries q has; Oldest, of which want says nothing, is
+// there where one is ready.
 func (f *fixture) depth(want store.Depth) {
 	f.Helper()
 	got, err := f.Depth(f.Context(), "q")
 	f.ok(err)
-	if got != want {
+	if got.Oldest.IsZero() != (got.Ready == 0) {
+		f.Fatalf("depth %+v", got)
+	}
+	if got.Oldest = want.Oldest; got != want {
 		f.Fatalf("depth %+v, want %+v", got, want)
 	}
 }
@@ -199,7 +204,7 @@ func (f *fixture) depth(want store.Depth) {
 func (f *fixture) list() []store.Info {
 	f.Helper()
 	var all []store.Info
-	f.ok(f.List(f.Context(), "q", func(i store.Info) bool {
+	f.ok(f.List(f.Context(), "q", 0, func(i store.Info) bool {
 		all = append(all, i)
 		return true
 	}))
