@@ -49,6 +49,7 @@ type Engine struct {
 	ledger  ledger
 	locks   userLocks
 	set     atomic.Pointer[Set] // nil before Start
+	watch   atomic.Pointer[func(*Trace)]
 
 	keyPrefix string // of entries whose event has no record: unique to this host and start
 	keySeq    atomic.Uint64

@@ -46,7 +46,7 @@ func (w *walk) parallel(ctx context.Context, st *stage, parts []part) flow {
 		s, p := &strands[i], &parts[i]
 		s.walk = walk{
 			metrics: w.metrics, log: w.log, app: w.app, ev: w.ev,
-			attrs: w.attrs, shared: true, reply: w.reply, passive: w.passive, branch: true,
+			attrs: w.attrs, shared: true, reply: w.reply, passive: w.passive, branch: true, trace: w.trace.branch(),
 		}
 		s.annotate(p.attrs)
 		if p.replied {
@@ -64,7 +64,9 @@ func (w *walk) parallel(ctx context.Context, st *stage, parts []part) flow {
 	}
 	here.run(ctx) // one at least is queued
 	wg.Wait()
-	w.metrics.StageSeconds(w.app.pipe.name, st.name, time.Since(start))
+	took := time.Since(start)
+	w.metrics.StageSeconds(w.app.pipe.name, st.name, took)
+	w.trace.add(Step{Stage: st.name, Outcome: hostapi.Next, Took: took})
 	return w.join(ctx, st, strands)
 }
 
@@ -86,6 +88,7 @@ func (w *walk) join(ctx context.Context, st *stage, strands []strand) flow {
 			w.say(s.reply)
 		}
 		w.notes = append(w.notes, s.notes...)
+		w.trace.join(s.trace)
 	}
 	if dropped > 0 {
 		w.log.LogAttrs(ctx, slog.LevelWarn, "annotations over the bound of an event dropped", slog.String("app", w.app.name),

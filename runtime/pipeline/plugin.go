@@ -37,5 +37,6 @@ type Result struct {
 	Outcome     hostapi.Outcome // Next or Done
 	Reply       *hostapi.Reply
 	ReplySet    bool            // the call set Reply, or took it back (nil)
+	Fuel        int64           // what the call used, in units of an instruction; 0: not known
 	Annotations []hostapi.Field // at most hostapi.MaxAnnotations an event: the plugin's side keeps the bound
 }

@@ -92,7 +92,7 @@ func (e *Engine) runDurable(r *run) {
 // through takes an event whose turn it is (goOn) through its stages, settles
 // what came of them, then runs always.
 func (e *Engine) through(ctx context.Context, r *run, end flow) {
-	w := &walk{metrics: e.metrics, log: e.log, app: r.app, ev: &r.ev, attrs: r.attrs, reply: r.reply, passive: true}
+	w := &walk{metrics: e.metrics, log: e.log, app: r.app, ev: &r.ev, attrs: r.attrs, reply: r.reply, passive: true, trace: e.trace(r)}
 	if end == goOn {
 		if r.alone != nil {
 			end = w.alone(ctx, r.alone)
@@ -101,9 +101,11 @@ func (e *Engine) through(ctx context.Context, r *run, end flow) {
 		}
 		r.ticket.release()
 	}
+	w.trace.ended(w, end)
 	if end = e.settle(r, w, end); end.finished() && r.whole() {
 		w.always(ctx)
 	}
+	w.trace.give()
 }
 
 // turn waits for the user's turn. Anything but goOn: the event has not run.

@@ -51,6 +51,8 @@ type walk struct {
 	notes []note // async stages that it came to, to be run from the queue
 	lone  bool   // it is of one async stage, and runs it
 
+	trace *Trace // nil: nobody watches
+
 	call    Call
 	machine vm.VM
 	env     *env // nil until the first condition
@@ -98,13 +100,14 @@ func (w *walk) stage(ctx context.Context, st *stage) flow {
 	case !ok:
 		return goOn
 	case st.plugin != nil:
-		f, err := w.plugin(ctx, st, st.plugin)
+		f, err := w.plugin(ctx, st, st.plugin, "")
 		if err != nil {
 			return w.failed(ctx, st, err)
 		}
 		return f
 	case st.reply != nil:
 		w.say(st.reply)
+		w.trace.add(Step{Stage: st.name, Outcome: hostapi.Next})
 		return goOn
 	case st.parallel != nil:
 		return w.parallel(ctx, st, st.parallel)
@@ -142,15 +145,18 @@ func (w *walk) when(c *condition) (bool, error) {
 	return c.eval(&w.machine, w.env)
 }
 
-// plugin runs a plugin. After an error it has left nothing.
-func (w *walk) plugin(ctx context.Context, st *stage, p Plugin) (flow, error) {
+// plugin runs a plugin, which is the stage's on a side. After an error it has
+// left nothing.
+func (w *walk) plugin(ctx context.Context, st *stage, p Plugin, side string) (flow, error) {
 	if err := ctx.Err(); err != nil {
 		return goOn, err
 	}
 	start := time.Now()
 	w.call = Call{Event: w.ev, Attrs: w.attrs, Reply: w.reply, Passive: w.passive}
 	res, err := p.Handle(ctx, &w.call)
-	w.metrics.StageSeconds(w.app.pipe.name, st.name, time.Since(start))
+	took := time.Since(start)
+	w.metrics.StageSeconds(w.app.pipe.name, st.name, took)
+	w.trace.call(st, side, &res, err, took)
 	if err != nil {
 		return goOn, err
 	}
@@ -180,6 +186,7 @@ func (w *walk) failed(ctx context.Context, st *stage, err error) flow {
 		return abandoned
 	}
 	reason := w.report(ctx, st, err)
+	w.trace.failed(st, reason, st.onError.kind)
 	switch st.onError.kind {
 	case config.Skip:
 		return goOn
@@ -204,14 +211,14 @@ func (w *walk) instead(ctx context.Context, st *stage) flow {
 	if !other.Wants(w.ev.Type, w.ev.Event) {
 		return goOn
 	}
-	f, err := w.plugin(ctx, st, other)
+	f, err := w.plugin(ctx, st, other, SideInstead)
 	switch {
 	case err == nil:
 		return f
 	case context.Cause(ctx) == errStopping:
 		return abandoned
 	}
-	w.report(ctx, st, err)
+	w.trace.failed(st, w.report(ctx, st, err), config.Stop)
 	return stopped
 }
 

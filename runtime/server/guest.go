@@ -25,5 +25,5 @@ func (g guest) Handle(ctx context.Context, call *pipeline.Call) (pipeline.Result
 		return pipeline.Result{}, errNotLoaded
 	}
 	res, err := g.plugin.Handle(ctx, &sandbox.Call{Event: call.Event, Attrs: call.Attrs, Reply: call.Reply, Passive: call.Passive})
-	return pipeline.Result{Outcome: res.Outcome, Reply: res.Reply, ReplySet: res.ReplySet, Annotations: res.Annotations}, err
+	return pipeline.Result{Outcome: res.Outcome, Reply: res.Reply, ReplySet: res.ReplySet, Fuel: res.Fuel, Annotations: res.Annotations}, err
 }
