@@ -9,12 +9,18 @@ import (
 )
 
 // Set is a configuration made ready to walk: every pipeline with its
-// conditions compiled, by app. It does not change after Build.
+// conditions compiled, by app. What is walked does not change after Build. It
+// serves one Engine, once.
 type Set struct {
 	apps map[string]*app // by name
+
+	// The ledger's lock guards these.
+	flight int           // runs under way that walk it
+	idle   chan struct{} // once another set took its place: closed when flight is 0
 }
 
 type app struct {
+	set    *Set
 	name   string
 	typ    config.AppType
 	labels map[string]string
@@ -82,7 +88,7 @@ func Build(cfg *config.Config, plugins map[string]Plugin, options ...BuildOption
 	}
 	set := &Set{apps: make(map[string]*app, len(cfg.Apps))}
 	for _, a := range cfg.Apps {
-		set.apps[a.Name] = &app{name: a.Name, typ: a.Type, labels: a.Labels, pipe: pipes[a.Pipeline]}
+		set.apps[a.Name] = &app{set: set, name: a.Name, typ: a.Type, labels: a.Labels, pipe: pipes[a.Pipeline]}
 	}
 	if b.problems.Err() != nil {
 		return nil, b.problems

@@ -60,12 +60,10 @@ func (e *Engine) Deliver(ctx context.Context, d Delivery) Answer {
 }
 
 func (e *Engine) deliver(ctx context.Context, d *Delivery) Answer {
-	set := e.set.Load()
-	if set == nil || set.apps[d.App] == nil {
-		return Answer{Kind: Again, Outcome: outcomeAgain}
+	r, first, answer, err := e.join(d)
+	for err != nil { // once for each Swap in between
+		r, first, answer, err = e.join(d)
 	}
-	a := set.apps[d.App]
-	r, first, answer := e.ledger.join(a, d)
 	if r != nil {
 		if first {
 			e.launch(r)
@@ -76,6 +74,15 @@ func (e *Engine) deliver(ctx context.Context, d *Delivery) Answer {
 		answer.Outcome = outcomeRepeat
 	}
 	return answer
+}
+
+// join has the ledger find or start the delivery's run, with the set of now.
+func (e *Engine) join(d *Delivery) (r *run, first bool, answer Answer, err error) {
+	set := e.set.Load()
+	if set == nil || set.apps[d.App] == nil {
+		return nil, true, Answer{Kind: Again, Outcome: outcomeAgain}, nil
+	}
+	return e.ledger.join(set.apps[d.App], d)
 }
 
 // await waits for the run's answer until a delivery must have one.

@@ -103,6 +103,15 @@ func (e *Engine) Start(ctx context.Context, set *Set) error {
 	return nil
 }
 
+// Swap has events that arrive from now on, and durable runs that begin, walk
+// another set. Runs under way go on with theirs; records, the users' turns and
+// the durable queue stay. The result is closed when no run walks the set before
+// any more: then what it uses can be closed. The engine must have been started;
+// one Swap at a time.
+func (e *Engine) Swap(set *Set) (drained <-chan struct{}) {
+	return e.ledger.retire(e.set.Swap(set))
+}
+
 // recall makes the records of what the queue holds. An entry that can't be read
 // is left for the dispatcher to bury.
 func (e *Engine) recall(ctx context.Context) error {

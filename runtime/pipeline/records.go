@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"errors"
 	"sync"
 	"time"
 
@@ -45,6 +46,10 @@ type record struct {
 	size       int
 }
 
+// errRetired says that a run would begin with a set that isn't the engine's any
+// more.
+var errRetired = errors.New("another set has taken its place")
+
 // ledger holds the records and the runs under way. Its lock is the one under
 // which a record moves; nothing blocks while it is held.
 type ledger struct {
@@ -61,8 +66,9 @@ type ledger struct {
 }
 
 // join finds the run that a delivery waits for, or starts one: first is true
-// and the caller runs it. A nil run means that answer is the answer already.
-func (l *ledger) join(a *app, d *Delivery) (r *run, first bool, answer Answer) {
+// and the caller runs it. A nil run means that answer is the answer already;
+// with errRetired it is none: another set has taken the place of the app's.
+func (l *ledger) join(a *app, d *Delivery) (r *run, first bool, answer Answer, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
@@ -74,15 +80,18 @@ func (l *ledger) join(a *app, d *Delivery) (r *run, first bool, answer Answer) {
 	switch {
 	case rec == nil:
 	case rec.state == given:
-		return nil, false, rec.answer
+		return nil, false, rec.answer, nil
 	case rec.state == late:
-		return nil, false, Answer{Kind: Success, Outcome: outcomeSuccess}
+		return nil, false, Answer{Kind: Success, Outcome: outcomeSuccess}, nil
 	case rec.run != nil:
 		rec.run.waiting++
-		return rec.run, false, Answer{}
+		return rec.run, false, Answer{}, nil
 	}
 	if l.closed {
-		return nil, true, Answer{Kind: Again, Outcome: outcomeAgain}
+		return nil, true, Answer{Kind: Again, Outcome: outcomeAgain}, nil
+	}
+	if a.set.idle != nil {
+		return nil, false, Answer{}, errRetired
 	}
 	if rec == nil {
 		rec = &record{id: d.Event.ID, first: d.Arrived, dedupe: a.pipe.dedupe, known: d.Timestamp.Add(d.MaxSkew)}
@@ -92,7 +101,7 @@ func (l *ledger) join(a *app, d *Delivery) (r *run, first bool, answer Answer) {
 	rec.attempt++
 	r = newRun(a, d, rec)
 	l.begin(r)
-	return r, true, Answer{}
+	return r, true, Answer{}, nil
 }
 
 // leave is called once for each delivery that joined, when it has its answer or
@@ -183,6 +192,7 @@ func (l *ledger) begin(r *run) {
 		l.flight = make(map[*run]struct{})
 	}
 	l.flight[r] = struct{}{}
+	r.app.set.flight++
 }
 
 // land takes a run off, at the end of its goroutine.
@@ -191,6 +201,22 @@ func (l *ledger) land(r *run) {
 	defer l.mu.Unlock()
 	delete(l.flight, r)
 	l.checkDrained()
+	set := r.app.set
+	if set.flight--; set.flight == 0 && set.idle != nil {
+		close(set.idle)
+	}
+}
+
+// retire lets no new run begin with a set. The result is closed when no run
+// walks it any more.
+func (l *ledger) retire(set *Set) <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	set.idle = make(chan struct{})
+	if set.flight == 0 {
+		close(set.idle)
+	}
+	return set.idle
 }
 
 func (l *ledger) checkDrained() {

@@ -179,7 +179,7 @@ func (l *ledger) adopt(r *run, k *keeper, known time.Time) (end ending, leaving 
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	busy := ending{kind: endRelease, tries: k.claim.Tries, delay: busyWait}
-	if l.closed {
+	if l.closed || r.app.set.idle != nil { // in the next process, or with the next set
 		busy.delay = 0
 		return busy, nil, false
 	}
