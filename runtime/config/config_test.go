@@ -216,7 +216,7 @@ func TestReference(t *testing.T) {
 		}
 	}
 	for _, name := range []string{
-		"", "server", "store", "store.embedded", "apps.*", "apps.*.previous", "plugins.*", "plugins.*.grants", "plugins.*.limits",
+		"", "server", "store", "store.embedded", "upstreams.*", "forward", "apps.*", "apps.*.previous", "plugins.*", "plugins.*.grants", "plugins.*.limits",
 		"pipelines.*", "stages[]", "switch[]", "on_error", "reply", "reply.news.articles[]",
 	} {
 		if len(sections[name].Keys) == 0 {

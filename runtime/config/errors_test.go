@@ -54,17 +54,16 @@ p.yaml:4:11: a key that is not a plain text (quote it)
 p.yaml:4:17: a key that is not a plain text (quote it)
 p.yaml:4:26: a key that is not a plain text (quote it)
 p.yaml:4:32: a key that is not a plain text (quote it)`},
-		{"unknown keys", app + "servr: {}\nserver: { listn: x, inflight: 4096 }\nupstreams: {}\ninclude: []\n" + stages, `
+		{"unknown keys", app + "servr: {}\nserver: { listn: x, inflight: 4096 }\ncallers: {}\ninclude: []\n" + stages, `
 p.yaml:4:1: unknown key servr (did you mean server?)
 p.yaml:5:11: server: unknown key listn (did you mean listen?)
 p.yaml:5:21: server: unknown key inflight
-p.yaml:6:1: unknown key upstreams
+p.yaml:6:1: unknown key callers
 p.yaml:7:1: unknown key include`},
 		{"parts that don't exist yet", app + `pipeline:
   overflow: queue
   late_reply: [repeat]
   stages:
-    - { forward: { to: x } }
     - { plugin: a, async: true, canary: {} }
     - { reply: { text: x }, shadow: a }
 plugins:
@@ -72,13 +71,11 @@ plugins:
 `, `
 p.yaml:5:3: pipeline: unknown key overflow
 p.yaml:6:16: pipeline.late_reply.0: repeat is not drop
-p.yaml:8:7: pipeline.stages.0: the stage has nothing to do (it has one of plugin, reply, switch and parallel)
-p.yaml:8:9: pipeline.stages.0: unknown key forward
-p.yaml:9:33: pipeline.stages.1: unknown key canary
-p.yaml:10:29: pipeline.stages.2: unknown key shadow
-p.yaml:12:24: plugins.a: unknown key state_of
-p.yaml:12:47: plugins.a.grants: unknown key fetch
-p.yaml:12:70: plugins.a.limits: unknown key gpu`},
+p.yaml:8:33: pipeline.stages.0: unknown key canary
+p.yaml:9:29: pipeline.stages.1: unknown key shadow
+p.yaml:11:24: plugins.a: unknown key state_of
+p.yaml:11:47: plugins.a.grants: unknown key fetch
+p.yaml:11:70: plugins.a.limits: unknown key gpu`},
 		{"values of the server", app + `server:
   listen: 8080
   admin: 0.0.0.0:9090
@@ -296,9 +293,9 @@ pipeline:
     - { name: s7, reply: { text: x }, async: false }
 `, `
 p.yaml:7:37: pipeline.stages.0.async: yes is not true or false (write true)
-p.yaml:8:39: pipeline.stages.1: only a stage with plugin can be async
+p.yaml:8:39: pipeline.stages.1: only a stage with plugin or forward can be async
 p.yaml:9:41: warning: async stage a: no delivery waits for it: its on_error again is queue (leave it out)
-p.yaml:9:92: pipeline.stages.2: only a stage with plugin can be async
+p.yaml:9:92: pipeline.stages.2: only a stage with plugin or forward can be async
 p.yaml:13:7: warning: async stage s6: the reply of its on_error goes nowhere (the answer does not wait for it: skip has the same effect)
 p.yaml:14:7: warning: stage s7 under always: its reply goes nowhere (stages under always run after the answer)`},
 		{"replies", app + `pipeline:

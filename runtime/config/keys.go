@@ -23,6 +23,7 @@ type document struct {
 	version   int
 	server    *Server
 	store     *storeDecl
+	upstreams []*upstreamDecl
 	apps      []*appDecl
 	plugins   []*pluginDecl
 	pipelines []*pipelineDecl
@@ -62,6 +63,10 @@ func documentSection() section[document] {
 			{
 				name: "store", doc: "where state and the durable queue are kept",
 				value: to(nested("a store", storeSection), func(c *document) **storeDecl { return &c.store }),
+			},
+			{
+				name: "upstreams", doc: "the business's own services by name",
+				value: to(named("a mapping of names to upstreams", upstreamSection, startUpstream), func(c *document) *[]*upstreamDecl { return &c.upstreams }),
 			},
 			{
 				name: "apps", doc: "official accounts and mini programs by name",

@@ -77,6 +77,7 @@ func (d *decoder) link(cfg *Config, doc *document) {
 		cfg.Plugins = append(cfg.Plugins, &p.Plugin)
 	}
 	d.resolvePlugins(doc, plugins)
+	d.resolveUpstreams(cfg, doc.upstreams)
 	uses := make(map[*Pipeline][]*Plugin, len(doc.pipelines))
 	for _, p := range doc.pipelines {
 		d.pipeline(p)
@@ -156,6 +157,7 @@ func (d *decoder) pipeline(p *pipelineDecl) {
 			d.warn(s.Pos, "stage"+d.named(s)+": on_error has no effect: a branch that fails has its own", "move it into the branches")
 		}
 	})
+	d.checkForwards(p)
 }
 
 // named is a stage's name for an error, after a blank; "" where it is an

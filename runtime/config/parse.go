@@ -45,7 +45,7 @@ type Options struct {
 // MaxProblems of them and one more that counts the rest. Config is nil where
 // Problems.Err is not nil.
 func Parse(file string, src []byte, opt Options) (*Config, Problems) {
-	d := &decoder{file: file, dir: filepath.Dir(file), expand: newExpander(file, opt), hidden: map[*Stage]bool{}}
+	d := &decoder{file: file, dir: filepath.Dir(file), expand: newExpander(file, opt), hidden: map[*Stage]bool{}, strangers: map[*Upstream]bool{}}
 	var cfg *Config
 	if root := d.readYAML(src); root != nil {
 		cfg = d.build(root)
@@ -59,16 +59,18 @@ func Parse(file string, src []byte, opt Options) (*Config, Problems) {
 
 // decoder collects what is found on the way through one file.
 type decoder struct {
-	file     string
-	dir      string
-	lines    int      // how many the file has
-	path     []string // the keys down to the value that is being read
-	expand   *expander
-	problems []Problem
-	plugins  []pluginRef     // references that are resolved once all plugins are known
-	unnamed  []*Stage        // stages that get the name of their plugin
-	hidden   map[*Stage]bool // stages whose name is an expanded value
-	jsonSize int             // bytes of the plugin configs made so far
+	file      string
+	dir       string
+	lines     int      // how many the file has
+	path      []string // the keys down to the value that is being read
+	expand    *expander
+	problems  []Problem
+	plugins   []pluginRef        // references that are resolved once all plugins are known
+	forwards  []upstreamRef      // the same of upstreams
+	unnamed   []*Stage           // stages that get the name of their plugin
+	hidden    map[*Stage]bool    // stages whose name is an expanded value
+	strangers map[*Upstream]bool // upstreams with nothing to tell them who sends
+	jsonSize  int                // bytes of the plugin configs made so far
 }
 
 // pluginRef is a plugin's name where one is used.

@@ -90,11 +90,11 @@ type stageDecl struct {
 func stageSection() section[stageDecl] {
 	return section[stageDecl]{
 		name: "stages[]",
-		doc:  "one step: exactly one of plugin, reply, switch and parallel",
+		doc:  "one step: exactly one of plugin, reply, forward, switch and parallel",
 		one:  stageKinds(),
 		keys: []key[stageDecl]{
 			{
-				name: "name", doc: "unique in the pipeline; left out: the plugin's name, or reply, switch or parallel",
+				name: "name", doc: "unique in the pipeline; left out: the plugin's name, or reply, forward, switch or parallel",
 				value: to(name(), func(s *stageDecl) *string { return &s.Name }),
 			},
 			{
@@ -106,7 +106,7 @@ func stageSection() section[stageDecl] {
 				value: to(onErrorKind(), func(s *stageDecl) **OnError { return &s.OnError }),
 			},
 			{
-				name: "async", doc: "true: the plugin runs from the durable queue, beside the answer, which it can't change",
+				name: "async", doc: "true: the plugin or the forward runs from the durable queue, beside the answer, which it can't change",
 				value: to(boolean(), func(s *stageDecl) *bool { return &s.Async }),
 			},
 			{
@@ -116,6 +116,10 @@ func stageSection() section[stageDecl] {
 			{
 				name: "reply", doc: "a fixed answer",
 				value: to(replyKind(), func(s *stageDecl) **Reply { return &s.Reply }),
+			},
+			{
+				name: "forward", doc: "sends the event to an upstream, whose answer is the reply",
+				value: to(forwardKind(), func(s *stageDecl) **Forward { return &s.Forward }),
 			},
 			{
 				name: "switch", doc: "the first branch whose `when` holds",
@@ -130,7 +134,7 @@ func stageSection() section[stageDecl] {
 }
 
 // stageKinds are the keys of which a stage has exactly one.
-func stageKinds() []string { return []string{"plugin", "reply", "switch", "parallel"} }
+func stageKinds() []string { return []string{"plugin", "reply", "forward", "switch", "parallel"} }
 
 func readStage(d *decoder, n *node) (*Stage, bool) {
 	s := &stageDecl{Stage: Stage{Pos: n.pos}}
@@ -149,11 +153,11 @@ func readStage(d *decoder, n *node) (*Stage, bool) {
 	}
 	switch {
 	case len(kinds) == 0:
-		d.add(n.pos, "the stage has nothing to do", "it has one of plugin, reply, switch and parallel")
+		d.add(n.pos, "the stage has nothing to do", "it has one of plugin, reply, forward, switch and parallel")
 	case len(kinds) > 1:
 		d.add(n.get(kinds[1]).from, "a stage has one of "+strings.Join(kinds, " and "), "make two stages of it")
-	case s.Async && kinds[0] != "plugin":
-		d.add(n.get("async").from, "only a stage with plugin can be async", "")
+	case s.Async && kinds[0] != "plugin" && kinds[0] != "forward":
+		d.add(n.get("async").from, "only a stage with plugin or forward can be async", "")
 	case n.get("name") == nil && kinds[0] == "plugin":
 		d.unnamed = append(d.unnamed, &s.Stage)
 	case n.get("name") == nil:

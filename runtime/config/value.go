@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net/netip"
 	"strings"
 	"time"
 )
@@ -10,6 +11,7 @@ import (
 type Config struct {
 	Server    Server
 	Store     Store
+	Upstreams []*Upstream // in the order of the file
 	Apps      []*App      // in the order of the file
 	Plugins   []*Plugin   // in the order of the file
 	Pipelines []*Pipeline // in the order of the file
@@ -27,6 +29,19 @@ type Server struct {
 // Store is the section store.
 type Store struct {
 	Dir string // folder of the embedded store
+}
+
+// Upstream is an entry of upstreams: a service of the business. It may be a
+// secret where it is, and what its header fields say.
+type Upstream struct {
+	Pos         Pos
+	Name        string
+	URL         string            // http or https, without user and fragment; its query may hold a secret
+	Private     []netip.Prefix    // the networks that it is in; none: public addresses only
+	Headers     map[string]string // of every request; the values are secrets
+	Timeout     time.Duration     // of one request
+	Secret      string            // that requests are signed with; "" where they aren't
+	Connections int               // at once
 }
 
 // AppType is the kind of an app.
@@ -148,7 +163,8 @@ type Pipeline struct {
 	Always       []*Stage
 }
 
-// Stage is one step. Exactly one of Plugin, Reply, Switch and Parallel is set.
+// Stage is one step. Exactly one of Plugin, Reply, Forward, Switch and Parallel
+// is set.
 type Stage struct {
 	Pos      Pos
 	Name     string   // unique in its pipeline
@@ -156,11 +172,27 @@ type Stage struct {
 	WhenPos  Pos      // zero: there is no when; with When "" Options.NoEnv left it open
 	OnError  *OnError // nil: the pipeline's, Queue where Async
 	Plugin   *Plugin
-	Async    bool // of a Plugin: run from the durable queue, off the reply path
+	Async    bool // of a Plugin or a Forward: run from the durable queue, off the reply path
 	Reply    *Reply
+	Forward  *Forward
 	Switch   []*Branch
 	Parallel []*Stage // side by side: each is a branch
 }
+
+// Forward sends the event to an upstream.
+type Forward struct {
+	To *Upstream
+	As ForwardAs
+}
+
+// ForwardAs says what an upstream gets.
+type ForwardAs string
+
+// The forms of a forward.
+const (
+	ForwardRaw  ForwardAs = "raw"  // the callback as it came
+	ForwardJSON ForwardAs = "json" // the event
+)
 
 // Branch is one way of a switch.
 type Branch struct {
