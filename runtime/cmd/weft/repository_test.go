@@ -39,6 +39,7 @@ var house = map[string]room{
 	"runtime/wechat":          {rooms: []string{"hostapi"}},
 	"runtime/config":          {modules: []string{"gopkg.in/yaml.v3"}},
 	"runtime/manifest":        {rooms: []string{"hostapi"}, modules: []string{"gopkg.in/yaml.v3", "github.com/santhosh-tekuri/jsonschema/v6", "github.com/Masterminds/semver/v3", "golang.org/x/text"}},
+	"runtime/gateway":         {rooms: []string{"runtime/store", "runtime/wechat"}, modules: []string{"github.com/sony/gobreaker/v2"}},
 	"runtime/pipeline":        {rooms: []string{"runtime/config", "runtime/store", "hostapi"}, modules: []string{"github.com/expr-lang/expr"}},
 	"runtime/sandbox":         {rooms: []string{"runtime/manifest", "hostapi"}, modules: []string{"github.com/tetratelabs/wazero"}},
 	"runtime/store":           {},

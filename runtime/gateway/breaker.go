@@ -1,0 +1,70 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/sony/gobreaker/v2"
+)
+
+// When the circuit of an upstream opens and closes.
+const (
+	window      = 10 * time.Second // what is looked back on, beside the time of inARow requests
+	inARow      = 5                // failures one after another that open it
+	atLeast     = 20               // requests in the window of which half failed do, too
+	openFor     = 5 * time.Second  // then one request tries
+	bucketWidth = time.Second
+)
+
+var (
+	// errSick is a request that speaks against the upstream's health.
+	errSick = errors.New("sick")
+	// errAside is one that says nothing about it.
+	errAside = errors.New("aside")
+)
+
+func newBreaker(name string, timeout time.Duration, log *slog.Logger) *gobreaker.TwoStepCircuitBreaker[struct{}] {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
+		Name: name, MaxRequests: 1, Timeout: openFor, BucketPeriod: bucketWidth,
+		Interval: window + inARow*timeout, // a request counts where it began
+		ReadyToTrip: func(c gobreaker.Counts) bool {
+			told := c.TotalSuccesses + c.TotalFailures
+			return c.ConsecutiveFailures >= inARow || told >= atLeast && 2*c.TotalFailures >= told
+		},
+		IsExcluded: func(err error) bool { return errors.Is(err, errAside) },
+		OnStateChange: func(name string, from, to gobreaker.State) {
+			switch {
+			case from == gobreaker.StateClosed && to == gobreaker.StateOpen:
+				log.Error("upstream away: its stages fail at once", slog.String("upstream", name))
+			case to == gobreaker.StateClosed:
+				log.Info("upstream back", slog.String("upstream", name))
+			}
+		},
+	})
+}
+
+// judge tells the breaker what a request says about the upstream. An answer
+// shows that it is there, whatever it says: else one user whose message it can't
+// take would keep it from all. Only 502, 503 and 504 say of themselves that
+// nothing is behind them.
+func judge(parent context.Context, failed *Error) error {
+	switch {
+	case failed == nil || failed.result == resultUnusable:
+		return nil
+	case failed.result == resultStatus:
+		switch failed.status {
+		case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+			return errSick
+		}
+		return nil
+	case parent.Err() != nil:
+		return errAside // the event's time was up first, not the upstream's
+	}
+	return errSick
+}

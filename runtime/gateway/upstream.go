@@ -1,0 +1,258 @@
+// Package gateway is the host's way out: the client for the business's own
+// services, fenced in to the addresses that they may be at, with bounds of time,
+// size and connections and a circuit breaker for each.
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/sony/gobreaker/v2"
+)
+
+const (
+	// MaxAnswer is the most that an answer's body may have, in bytes.
+	MaxAnswer = 256 << 10
+	// maxHeader is the same of its header.
+	maxHeader = 64 << 10
+	// idleTime is how long a connection is kept for the next request. Servers
+	// close theirs after 2 s and more, and a request that meets that is lost.
+	idleTime = time.Second
+)
+
+// UpstreamConfig says where a service of the business is and what it may take.
+type UpstreamConfig struct {
+	Name        string
+	URL         string            // http or https; its query, if any, goes before that of a request
+	Private     []netip.Prefix    // the networks that it is in; none: public addresses only
+	Headers     map[string]string // of every request
+	Timeout     time.Duration     // of a request, the wait for a connection included; over 0
+	Secret      string            // signs requests; "": they aren't signed
+	Connections int               // at once, over 0
+	// Own lists the host's listeners, which are never dialled. It is called by
+	// many goroutines at once; nil: there are none.
+	Own    func() []netip.AddrPort
+	Logger *slog.Logger // nil: nothing is logged
+}
+
+// Upstream is the client of one service. Connections, breaker and counts are
+// its own, so that no other service feels what becomes of this one. All methods
+// may be called by many goroutines at once.
+type Upstream struct {
+	name      string
+	url       url.URL
+	host      string // of the request's Host field; "": the URL's
+	header    http.Header
+	secret    []byte
+	timeout   time.Duration
+	slots     chan struct{} // a request holds one
+	transport interface {
+		http.RoundTripper
+		CloseIdleConnections()
+	}
+	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
+	counts  [results]atomic.Uint64
+}
+
+// NewUpstream makes a client; nothing is dialled. The error says what is wrong
+// with the address, where that can be seen in it, and never repeats it whole:
+// its query may hold a secret.
+func NewUpstream(c UpstreamConfig) (*Upstream, error) {
+	at, err := url.Parse(c.URL)
+	if err != nil || at.Hostname() == "" || at.Scheme != "http" && at.Scheme != "https" {
+		return nil, errors.New("url is no address of a service")
+	}
+	f := &fence{private: c.Private, own: c.Own}
+	if addr, err := netip.ParseAddr(at.Hostname()); err == nil {
+		if err := f.check(netip.AddrPortFrom(addr, portOf(at))); err != nil {
+			return nil, err
+		}
+	}
+	u := &Upstream{
+		name: c.Name, url: *at, secret: []byte(c.Secret), timeout: c.Timeout,
+		header: http.Header{"User-Agent": {"Weft"}}, slots: make(chan struct{}, c.Connections),
+		breaker: newBreaker(c.Name, c.Timeout, c.Logger),
+	}
+	for name, value := range c.Headers {
+		u.header.Set(name, value)
+	}
+	u.host = u.header.Get("Host")
+	u.header.Del("Host")
+	dialer := &net.Dialer{Timeout: c.Timeout, ControlContext: f.control}
+	u.transport = &http.Transport{
+		DialContext:            dialer.DialContext, // and no proxy: it would hide where the connection goes
+		TLSHandshakeTimeout:    c.Timeout,
+		DisableCompression:     true, // an answer is given on as it came
+		MaxConnsPerHost:        c.Connections,
+		MaxIdleConnsPerHost:    c.Connections,
+		IdleConnTimeout:        idleTime,
+		MaxResponseHeaderBytes: maxHeader,
+	}
+	return u, nil
+}
+
+// portOf is the port of an address; 0 where it has none that can be one.
+func portOf(u *url.URL) uint16 {
+	switch p := u.Port(); {
+	case p != "":
+		n, err := strconv.ParseUint(p, 10, 16)
+		if err != nil {
+			return 0
+		}
+		return uint16(n)
+	case u.Scheme == "https":
+		return 443
+	}
+	return 80
+}
+
+// Timeout is how long a Post may take.
+func (u *Upstream) Timeout() time.Duration { return u.timeout }
+
+// Close lets connections go that nobody uses. Every Post must have returned.
+func (u *Upstream) Close() { u.transport.CloseIdleConnections() }
+
+// Request is what Post sends.
+type Request struct {
+	Query       string // raw, without '?'; goes out as it stands
+	ContentType string // "": none
+	Body        []byte // not changed
+	EventID     string
+	Attempt     uint32
+	// NoContent takes an answer of status 204, too.
+	NoContent bool
+}
+
+// Answer is what an upstream answered with status 200, or 204.
+type Answer struct {
+	ContentType string // "": none
+	Body        []byte // at most MaxAnswer bytes; the caller's
+}
+
+// Post sends a request, signed where there is a secret, and returns the answer.
+// Redirects are not followed, and nothing is sent twice. It returns soon after
+// ctx ends and after Timeout at the latest. Every error is an *Error.
+func (u *Upstream) Post(ctx context.Context, r *Request) (Answer, error) {
+	answer, err := u.post(ctx, r)
+	outcome := resultOK
+	if err != nil {
+		outcome = err.result
+	}
+	u.counts[outcome].Add(1)
+	if err != nil {
+		return Answer{}, err
+	}
+	return answer, nil
+}
+
+func (u *Upstream) post(parent context.Context, r *Request) (Answer, *Error) {
+	ctx, cancel := context.WithTimeout(parent, u.timeout)
+	defer cancel()
+	// Looked at before the wait for a connection, too: an upstream that is away
+	// still holds those that wait for its answer.
+	if u.breaker.State() == gobreaker.StateOpen {
+		return Answer{}, u.error(resultOpen, "", nil)
+	}
+	select {
+	case u.slots <- struct{}{}:
+		defer func() { <-u.slots }()
+	case <-ctx.Done():
+	}
+	if ctx.Err() != nil { // also where a connection came free just then
+		return Answer{}, u.error(resultBusy, fmt.Sprintf("no connection of %d came free", cap(u.slots)), nil)
+	}
+	done, err := u.breaker.Allow()
+	if err != nil {
+		return Answer{}, u.error(resultOpen, "", nil)
+	}
+	verdict := errSick // of a panic, too
+	defer func() { done(verdict) }()
+	answer, failed := u.exchange(ctx, r)
+	verdict = judge(parent, failed)
+	return answer, failed
+}
+
+// exchange sends r and reads the answer.
+func (u *Upstream) exchange(ctx context.Context, r *Request) (Answer, *Error) {
+	resp, err := u.transport.RoundTrip(u.request(ctx, r))
+	if err != nil {
+		return Answer{}, u.failed(ctx, err)
+	}
+	defer func() { _ = resp.Body.Close() }() // what could be read was
+	body, err := io.ReadAll(io.LimitReader(resp.Body, MaxAnswer+1))
+	switch {
+	case err != nil:
+		return Answer{}, u.failed(ctx, err)
+	case resp.StatusCode != http.StatusOK && !(r.NoContent && resp.StatusCode == http.StatusNoContent):
+		e := u.error(resultStatus, "it answered with status "+strconv.Itoa(resp.StatusCode), nil)
+		e.status = resp.StatusCode
+		return Answer{}, e
+	case len(body) > MaxAnswer:
+		return Answer{}, u.error(resultUnusable, fmt.Sprintf("its answer has over %d bytes", MaxAnswer), nil)
+	case !strings.EqualFold(strings.TrimSpace(resp.Header.Get("Content-Encoding")), "identity") && resp.Header.Get("Content-Encoding") != "":
+		return Answer{}, u.error(resultUnusable, "its answer is compressed, and nothing asked for that", nil)
+	}
+	return Answer{ContentType: resp.Header.Get("Content-Type"), Body: body}, nil
+}
+
+// failed is an exchange that broke off.
+func (u *Upstream) failed(ctx context.Context, err error) *Error {
+	var timeout net.Error
+	switch {
+	case errors.Is(err, ErrFenced):
+		return u.error(resultFenced, "", err)
+	case ctx.Err() != nil, errors.As(err, &timeout) && timeout.Timeout():
+		return u.error(resultTimeout, "it did not answer in time", nil)
+	}
+	return u.error(resultFailed, "", err)
+}
+
+func (u *Upstream) request(ctx context.Context, r *Request) *http.Request {
+	at := u.url
+	switch {
+	case at.RawQuery == "":
+		at.RawQuery = r.Query
+	case r.Query != "":
+		at.RawQuery += "&" + r.Query
+	}
+	req := &http.Request{
+		Method: http.MethodPost, URL: &at, Host: u.host, Header: u.header.Clone(), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Body: io.NopCloser(bytes.NewReader(r.Body)), ContentLength: int64(len(r.Body)),
+		// Used where a kept connection turns out to be closed before anything was sent.
+		GetBody: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(r.Body)), nil },
+	}
+	if r.ContentType != "" {
+		req.Header.Set("Content-Type", r.ContentType)
+	}
+	req.Header.Set("Weft-Event-Id", r.EventID)
+	req.Header.Set("Weft-Attempt", strconv.FormatUint(uint64(r.Attempt), 10))
+	if len(u.secret) > 0 {
+		req.Header.Set("Weft-Signature", Sign(u.secret, r.Body, time.Now()))
+	}
+	return req.WithContext(ctx)
+}
+
+// Sign makes a Weft-Signature: t=<unix>,v1=<hex of HMAC-SHA256(secret, t + "." +
+// body)>.
+func Sign(secret, body []byte, at time.Time) string {
+	t := strconv.FormatInt(at.Unix(), 10)
+	mac := hmac.New(sha256.New, secret)
+	mac.Write([]byte(t + "."))
+	mac.Write(body)
+	return "t=" + t + ",v1=" + hex.EncodeToString(mac.Sum(nil))
+}
