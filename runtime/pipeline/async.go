@@ -30,7 +30,7 @@ func (w *walk) note(st *stage) {
 func (w *walk) noteAlways(list []*stage) {
 	for _, st := range list {
 		if st.async {
-			if st.plugin.Wants(w.ev.Type, w.ev.Event) {
+			if st.takes(w.ev) {
 				w.note(st)
 			}
 			continue

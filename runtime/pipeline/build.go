@@ -37,19 +37,21 @@ type pipe struct {
 	stages       []*stage
 	always       []*stage
 	alwaysAsync  bool              // there is an async stage under always
-	single       map[string]*stage // those of plugins, always' too, by name: what an entry can have run alone
+	single       map[string]*stage // those of plugins and upstreams, always' too, by name: what an entry can have run alone
 	paths        map[string][]int  // of the stages by name: index, then branch and index in it for each stage with branches on the way
 }
 
-// stage is one step. Exactly one of plugin, reply and branches is set.
+// stage is one step. Exactly one of plugin, reply, upstream and branches is set.
 type stage struct {
 	name     string
 	when     *condition // nil: always
 	plugin   Plugin
 	reply    *hostapi.Reply
+	upstream Upstream
+	raw      bool     // of upstream: the callback as it came, not JSON
 	branches []branch // of a switch, or of a parallel stage
 	parallel []part   // of a parallel stage: all its branches, to be run from their tops
-	async    bool     // of a plugin: it is run alone, from the durable queue
+	async    bool     // of a plugin or an upstream: it is run alone, from the durable queue
 	onError  policy
 }
 
@@ -72,6 +74,11 @@ type BuildOption func(*builder)
 // which known is false: one that WeChat does not send. known folds letter case.
 func KnownWords(known func(word string) bool) BuildOption {
 	return func(b *builder) { b.known = known }
+}
+
+// Upstreams gives Build what forwards go to, by their names in cfg.Upstreams.
+func Upstreams(upstreams map[string]Upstream) BuildOption {
+	return func(b *builder) { b.upstreams = upstreams }
 }
 
 // Build compiles the pipelines of cfg, with the plugins by their names in
@@ -97,9 +104,10 @@ func Build(cfg *config.Config, plugins map[string]Plugin, options ...BuildOption
 }
 
 type builder struct {
-	plugins  map[string]Plugin
-	known    func(string) bool
-	problems config.Problems
+	plugins   map[string]Plugin
+	upstreams map[string]Upstream
+	known     func(string) bool
+	problems  config.Problems
 }
 
 func (b *builder) pipe(c *config.Pipeline) *pipe {
@@ -116,11 +124,11 @@ func (b *builder) pipe(c *config.Pipeline) *pipe {
 	return p
 }
 
-// indexSingle notes the stages of plugins; async says that there is an async one
-// among them.
+// indexSingle notes the stages of plugins and of upstreams; async says that there
+// is an async one among them.
 func (p *pipe) indexSingle(stages []*stage) (async bool) {
 	for _, st := range stages {
-		if st.plugin != nil {
+		if st.plugin != nil || st.upstream != nil {
 			p.single[st.name] = st
 		}
 		async = async || st.async
@@ -154,6 +162,9 @@ func (b *builder) stages(cs []*config.Stage, inherited policy) []*stage {
 		if c.Plugin != nil {
 			st.plugin = b.plugin(c.Plugin.Name, c.Pos)
 		}
+		if f := c.Forward; f != nil && f.To != nil {
+			st.upstream, st.raw = b.upstream(f.To.Name, c.Pos), f.As == config.ForwardRaw
+		}
 		if c.OnError != nil {
 			st.onError = b.policy(c.OnError, c.Pos)
 		}
@@ -182,6 +193,14 @@ func (b *builder) plugin(name string, pos config.Pos) Plugin {
 		b.problems = append(b.problems, config.Problem{Pos: pos, Text: fmt.Sprintf("plugin %s is not loaded", name)})
 	}
 	return p
+}
+
+func (b *builder) upstream(name string, pos config.Pos) Upstream {
+	u, ok := b.upstreams[name]
+	if !ok {
+		b.problems = append(b.problems, config.Problem{Pos: pos, Text: fmt.Sprintf("upstream %s is not there", name)})
+	}
+	return u
 }
 
 func (b *builder) condition(src string, pos config.Pos) *condition {

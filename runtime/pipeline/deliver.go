@@ -28,6 +28,7 @@ type Delivery struct {
 	Event     *hostapi.Event // with its ID; not changed by the engine, nor by the caller any more: its run may outlive Deliver
 	Timestamp time.Time      // the signed one
 	MaxSkew   time.Duration  // how far Timestamp may be off: later than both no repeat comes
+	Callback  *Callback      // what the event came as, kept until its run ends; nil: a raw forward makes it anew
 	Arrived   time.Time      // when the callback came; answer_within and deadline count from it
 }
 
@@ -36,17 +37,24 @@ type AnswerKind uint8
 
 // The kinds of answers.
 const (
-	Again   AnswerKind = iota // HTTP 500: nothing was acknowledged
-	Success                   // the word success
-	Replied                   // Answer.Reply
+	Again     AnswerKind = iota // HTTP 500: nothing was acknowledged
+	Success                     // the word success
+	Replied                     // Answer.Reply
+	Forwarded                   // Answer.Verbatim
 )
 
 // Answer is what a delivery is answered with.
 type Answer struct {
-	Kind    AnswerKind
-	Reply   *hostapi.Reply // of Replied; shared by all deliveries, not to be changed
-	Created int64          // CreateTime of the reply, Unix seconds: the same for all deliveries
-	Outcome string         // label of weft_events_total, which has been counted
+	Kind     AnswerKind
+	Reply    *hostapi.Reply // of Replied; shared by all deliveries, not to be changed
+	Created  int64          // CreateTime of the reply, Unix seconds: the same for all deliveries
+	Verbatim *Verbatim      // of Forwarded; shared by all deliveries, not to be changed
+	Outcome  string         // label of weft_events_total, which has been counted
+}
+
+// speaks tells whether the answer has something for the user.
+func (a *Answer) speaks() bool {
+	return a.Kind == Replied || a.Kind == Forwarded && !a.Verbatim.Silent
 }
 
 // Deliver takes a delivery of an event and returns its answer, at the latest

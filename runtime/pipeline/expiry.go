@@ -37,7 +37,7 @@ func (l *ledger) settle(rec *record) {
 	if rec.state != given && rec.known.After(rec.due) {
 		rec.due = rec.known
 	}
-	rec.size = recordOverhead + replySize(rec.answer.Reply)
+	rec.size = recordOverhead + rec.answer.size()
 	l.bytes += rec.size
 	l.due.push(rec)
 	l.settled.pushBack(rec)

@@ -69,6 +69,7 @@ type world struct {
 	pipe    *config.Pipeline
 	app     *config.App
 	plugins map[string]Plugin
+	ups     map[string]Upstream
 	metrics *telemetry.Metrics
 	engine  *Engine
 	start   time.Time
@@ -91,7 +92,7 @@ func (w *world) logged() string {
 
 func newWorld(t *testing.T) *world {
 	w := &world{
-		t: t, store: new(memStore), plugins: map[string]Plugin{}, metrics: telemetry.NewMetrics(), start: time.Now(),
+		t: t, store: new(memStore), plugins: map[string]Plugin{}, ups: map[string]Upstream{}, metrics: telemetry.NewMetrics(), start: time.Now(),
 		pipe: &config.Pipeline{
 			Name: "main", AnswerWithin: 4500 * time.Millisecond, Deadline: 30 * time.Second, Dedupe: time.Minute,
 			OnError: config.OnError{Kind: config.Stop},
@@ -119,7 +120,7 @@ func (w *world) always(name string, p Plugin) *config.Stage {
 
 func (w *world) build() *Set {
 	w.t.Helper()
-	set, problems := Build(&config.Config{Apps: []*config.App{w.app}, Pipelines: []*config.Pipeline{w.pipe}}, w.plugins)
+	set, problems := Build(&config.Config{Apps: []*config.App{w.app}, Pipelines: []*config.Pipeline{w.pipe}}, w.plugins, Upstreams(w.ups))
 	if problems.Err() != nil {
 		w.t.Fatal(problems)
 	}
@@ -158,7 +159,8 @@ func (w *world) deliver(id string) Answer { return w.deliverEvent(w.t.Context(),
 
 func (w *world) deliverEvent(ctx context.Context, ev *hostapi.Event) Answer {
 	now := time.Now()
-	return w.engine.Deliver(ctx, Delivery{App: "shop", Event: ev, Timestamp: w.start, MaxSkew: 10 * time.Minute, Arrived: now})
+	came := &Callback{Query: "nonce=" + ev.ID, ContentType: "text/xml", Body: []byte("came " + ev.ID)}
+	return w.engine.Deliver(ctx, Delivery{App: "shop", Event: ev, Timestamp: w.start, MaxSkew: 10 * time.Minute, Callback: came, Arrived: now})
 }
 
 // got is what a delivery was answered, and when, counted from the world's start.

@@ -47,6 +47,7 @@ func (w *walk) parallel(ctx context.Context, st *stage, parts []part) flow {
 		s.walk = walk{
 			metrics: w.metrics, log: w.log, app: w.app, ev: w.ev,
 			attrs: w.attrs, shared: true, reply: w.reply, passive: w.passive, branch: true, trace: w.trace.branch(),
+			came: w.came,
 		}
 		s.annotate(p.attrs)
 		if p.replied {
@@ -85,7 +86,7 @@ func (w *walk) join(ctx context.Context, st *stage, strands []strand) flow {
 		s := &strands[i]
 		dropped += w.annotate(s.added)
 		if s.replied {
-			w.say(s.reply)
+			w.reply, w.verbatim, w.replied = s.reply, s.verbatim, true
 		}
 		w.notes = append(w.notes, s.notes...)
 		w.trace.join(s.trace)

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"sync"
 	"time"
-
-	"github.com/weft-dev/weft/hostapi"
 )
 
 // The bounds of records: over one of them the oldest goes, those of events that
@@ -276,10 +274,14 @@ func (l *ledger) recall(id string, known time.Time) {
 	l.settle(rec)
 }
 
-// replySize is the memory of a reply, about.
-func replySize(r *hostapi.Reply) int {
-	if r == nil {
-		return 0
+// size is the memory of an answer, about.
+func (a *Answer) size() int {
+	n := 0
+	if a.Reply != nil {
+		n += a.Reply.Size()
 	}
-	return r.Size()
+	if a.Verbatim != nil {
+		n += len(a.Verbatim.ContentType) + cap(a.Verbatim.Body)
+	}
+	return n
 }

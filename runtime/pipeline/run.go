@@ -22,6 +22,7 @@ type run struct {
 	alone    *stage // the only stage of a durable run; nil: it goes on from at
 	attrs    []hostapi.Field
 	reply    *hostapi.Reply
+	came     *Callback // nil of a durable run
 
 	done   chan struct{} // closed when decided; nil of a durable run
 	answer Answer        // not changed after done is closed
@@ -37,7 +38,7 @@ type run struct {
 func newRun(a *app, d *Delivery, rec *record) *run {
 	r := &run{
 		app: a, rec: rec, ev: *d.Event, attempt: rec.attempt, deadline: d.Arrived.Add(a.pipe.deadline),
-		done: make(chan struct{}), waiting: 1,
+		came: d.Callback, done: make(chan struct{}), waiting: 1,
 	}
 	r.ev.Attempt, r.ev.Attrs, r.ev.Reply = r.attempt, nil, nil
 	return r
@@ -92,7 +93,10 @@ func (e *Engine) runDurable(r *run) {
 // through takes an event whose turn it is (goOn) through its stages, settles
 // what came of them, then runs always.
 func (e *Engine) through(ctx context.Context, r *run, end flow) {
-	w := &walk{metrics: e.metrics, log: e.log, app: r.app, ev: &r.ev, attrs: r.attrs, reply: r.reply, passive: true, trace: e.trace(r)}
+	w := &walk{
+		metrics: e.metrics, log: e.log, app: r.app, ev: &r.ev, attrs: r.attrs, reply: r.reply, passive: true,
+		came: r.came, trace: e.trace(r),
+	}
 	if end == goOn {
 		if r.alone != nil {
 			end = w.alone(ctx, r.alone)

@@ -37,22 +37,28 @@ func (e *Engine) settle(r *run, w *walk, end flow) flow {
 func (e *Engine) settleDone(r *run, w *walk, end flow) flow {
 	answer := Answer{Kind: Success, Outcome: outcomeSuccess}
 	if end == stopped {
-		answer.Outcome, w.reply = outcomeStopped, nil // dropped for always, too
+		answer.Outcome, w.reply, w.verbatim = outcomeStopped, nil, nil // dropped for always, too
 	}
 	if !e.saveAsync(r, e.asyncEntries(r, w)) {
 		return e.settleUnsaved(r, w)
 	}
-	reply := w.reply
-	switch {
+	dropped := false
+	switch reply := w.reply; {
+	case w.verbatim != nil:
+		answer.Kind, answer.Verbatim = Forwarded, w.verbatim
+		if answer.speaks() {
+			answer.Outcome = outcomeReplied
+		}
 	case reply == nil:
 	case passive(r.app.typ, reply):
 		answer = Answer{Kind: Replied, Reply: reply, Created: time.Now().Unix(), Outcome: outcomeReplied}
-		reply = nil // not late if it is in time
+	default: // of a kind that mini programs don't have
+		dropped = true
 	}
-	if !e.ledger.decide(r, given, answer) && answer.Kind == Replied {
-		reply = answer.Reply
+	if !e.ledger.decide(r, given, answer) && answer.speaks() { // late
+		dropped = true
 	}
-	if reply != nil { // late, or of a kind that mini programs don't have
+	if dropped {
 		e.metrics.LateReply(r.app.name, "drop")
 	}
 	e.ledger.over(r, false).finish(ending{kind: endAck})
@@ -67,6 +73,9 @@ func (e *Engine) settleRest(r *run, w *walk, end flow) flow {
 	if end != refused {
 		left, attempt, delay = w.halt.part, r.attempt+1, backoff(0)
 		async = e.asyncEntries(r, w)
+		if w.verbatim != nil && !w.verbatim.Silent { // of a branch beside the one that is queued
+			e.metrics.LateReply(r.app.name, "drop")
+		}
 	}
 	value := r.entry(left, attempt).append(nil)
 	if r.durable {

@@ -23,6 +23,8 @@ type Trace struct {
 	End   string
 	Attrs []hostapi.Field // when the stages had ended
 	Reply *hostapi.Reply  // likewise; nil where none was set
+	// Verbatim is, in the place of Reply, what a raw forward was answered.
+	Verbatim *Verbatim
 	// Steps are the stages that ran, in their order, those under always last. A
 	// parallel one comes before its branches, which follow in list order.
 	Steps []Step
@@ -97,7 +99,7 @@ func (t *Trace) add(s Step) {
 	}
 }
 
-// call notes a call of a plugin on a side of the stage. What follows an error is
+// call notes a call of a plugin on a side of the stage, or a forward. What follows an error is
 // noted by failed.
 func (t *Trace) call(st *stage, side string, res *Result, err error, took time.Duration) {
 	if t == nil {
@@ -131,8 +133,8 @@ func (t *Trace) ended(w *walk, end flow) {
 		return
 	}
 	t.End = [...]string{goOn: "done", done: "done", stopped: "stopped", queued: "queued", again: "again", refused: "refused", abandoned: "abandoned"}[end]
-	t.Attrs, t.Reply = slices.Clone(w.attrs), w.reply
+	t.Attrs, t.Reply, t.Verbatim = slices.Clone(w.attrs), w.reply, w.verbatim
 	if end == stopped {
-		t.Reply = nil
+		t.Reply, t.Verbatim = nil, nil
 	}
 }

@@ -40,7 +40,7 @@ type walk struct {
 	attrs   []hostapi.Field
 	shared  bool // attrs is somebody else's, too: copied before it is changed
 	reply   *hostapi.Reply
-	replied bool // reply was set here, or taken back
+	replied bool // reply or verbatim was set here, or taken back
 	passive bool // a reply can be set
 
 	branch bool            // of a parallel stage
@@ -52,6 +52,9 @@ type walk struct {
 	lone  bool   // it is of one async stage, and runs it
 
 	trace *Trace // nil: nobody watches
+
+	came     *Callback // that the event came as; nil where it came from the durable queue
+	verbatim *Verbatim // the answer of a raw forward, in place of a reply
 
 	call    Call
 	machine vm.VM
@@ -86,7 +89,7 @@ func (w *walk) stages(ctx context.Context, list []*stage, path []int, parts []pa
 }
 
 func (w *walk) stage(ctx context.Context, st *stage) flow {
-	if st.plugin != nil && !st.plugin.Wants(w.ev.Type, w.ev.Event) {
+	if !st.takes(w.ev) {
 		return goOn
 	}
 	if st.async && !w.lone {
@@ -111,6 +114,12 @@ func (w *walk) stage(ctx context.Context, st *stage) flow {
 		return goOn
 	case st.parallel != nil:
 		return w.parallel(ctx, st, st.parallel)
+	case st.upstream != nil:
+		f, err := w.forward(ctx, st)
+		if err != nil {
+			return w.failed(ctx, st, err)
+		}
+		return f
 	}
 	return w.choose(ctx, st)
 }
@@ -173,10 +182,11 @@ func (w *walk) plugin(ctx context.Context, st *stage, p Plugin, side string) (fl
 	return goOn, nil
 }
 
-// say sets the reply, or takes it back: nil.
+// say sets the reply, or takes it back: nil. What a raw forward was answered is
+// one.
 func (w *walk) say(r *hostapi.Reply) {
 	if w.passive {
-		w.reply, w.replied = r, true
+		w.reply, w.verbatim, w.replied = r, nil, true
 	}
 }
 
