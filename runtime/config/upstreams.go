@@ -205,6 +205,7 @@ func (d *decoder) resolveUpstreams(cfg *Config, upstreams []*upstreamDecl) {
 	names := make([]string, len(upstreams))
 	for i, u := range upstreams {
 		names[i] = u.Name
+		u.Open = u.node.open()
 		cfg.Upstreams = append(cfg.Upstreams, &u.Upstream)
 		d.strangers[&u.Upstream] = u.node.get("secret") == nil && u.node.get("headers") == nil
 	}
@@ -222,6 +223,12 @@ func (d *decoder) resolveUpstreams(cfg *Config, upstreams []*upstreamDecl) {
 			d.warn(u.Pos, "no stage uses upstream "+show(u.Name), "")
 		}
 	}
+}
+
+// open tells whether what stands at n, or in it, can't be told.
+func (n *node) open() bool {
+	return n.unknown || slices.ContainsFunc(n.items, (*node).open) ||
+		slices.ContainsFunc(n.entries, func(e entry) bool { return e.value.open() })
 }
 
 // checkForwards warns of upstreams that can't know whose the events are.

@@ -152,7 +152,11 @@ pipeline: { stages: [ { forward: { to: x, as: json } }, { name: y, forward: { to
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}
-	if u := cfg.Upstreams[0]; u.URL != "" || len(u.Private) != 0 || u.Secret != "" {
+	if u := cfg.Upstreams[0]; !u.Open || u.URL != "" || len(u.Private) != 0 || u.Secret != "" {
 		t.Errorf("got %+v", u)
+	}
+	cfg, problems = config.Parse("p.yaml", []byte(app+`upstreams: { x: { url: "${X:-http://h}", private: [10.0.0.0/8] }, y: { url: "http://h", private: [ "${N}" ] } }`+"\n"+stages), config.Options{NoEnv: true})
+	if problems.Err() != nil || cfg.Upstreams[0].Open || !cfg.Upstreams[1].Open {
+		t.Errorf("got %+v, %v", cfg, problems)
 	}
 }

@@ -42,6 +42,8 @@ type Upstream struct {
 	Timeout     time.Duration     // of one request
 	Secret      string            // that requests are signed with; "" where they aren't
 	Connections int               // at once
+	// Open says that Options.NoEnv left a value of it open.
+	Open bool
 }
 
 // AppType is the kind of an app.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"runtime"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/weft-dev/weft/runtime/config"
+	"github.com/weft-dev/weft/runtime/gateway"
 	"github.com/weft-dev/weft/runtime/manifest"
 	"github.com/weft-dev/weft/runtime/pipeline"
 	"github.com/weft-dev/weft/runtime/sandbox"
@@ -26,7 +28,9 @@ type assembly struct {
 	sandbox  *sandbox.Sandbox
 	plugins  map[string]*sandbox.Plugin // by name in pipeline.yaml
 	accounts map[string]*wechat.Account // by app
-	set      *pipeline.Set
+	// upstreams are those whose address is right, by name in pipeline.yaml.
+	upstreams map[string]*gateway.Upstream
+	set       *pipeline.Set
 	// problems is all that was found, warnings included; with an error in it
 	// the assembly must not serve.
 	problems config.Problems
@@ -41,6 +45,8 @@ type assembleOptions struct {
 	state    sandbox.State
 	log      *slog.Logger
 	noEnv    bool // secrets may be missing: accounts are not looked at
+	// own lists the host's listeners, which upstreams can't be; nil: there are none.
+	own func() []netip.AddrPort
 }
 
 // assemble loads every plugin of cfg, checks each config that an app uses and
@@ -57,6 +63,8 @@ func assemble(ctx context.Context, cfg *config.Config, opt assembleOptions) (*as
 		plugins:  make(map[string]*sandbox.Plugin, len(cfg.Plugins)),
 		accounts: make(map[string]*wechat.Account, len(cfg.Apps)),
 		broken:   make(map[string]config.Problems),
+
+		upstreams: make(map[string]*gateway.Upstream, len(cfg.Upstreams)),
 	}
 	a.loadPlugins(ctx, opt.state)
 	a.setConfigs(ctx)
@@ -66,13 +74,17 @@ func assemble(ctx context.Context, cfg *config.Config, opt assembleOptions) (*as
 	if !opt.noEnv {
 		a.openAccounts(time.Now())
 	}
+	a.openUpstreams(opt)
 	a.buildPipelines()
 	return a, nil
 }
 
-// close gives back the plugins' instances and the sandbox.
+// close gives back the plugins' instances, the sandbox and connections.
 func (a *assembly) close(ctx context.Context) error {
 	var errs []error
+	for _, u := range a.upstreams {
+		u.Close()
+	}
 	for name, p := range a.plugins {
 		if err := p.Close(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("closing plugin %s: %w", name, err))
@@ -248,8 +260,26 @@ func openAccount(app *config.App) (*wechat.Account, error) {
 	return wechat.NewAccount(c)
 }
 
-// buildPipelines compiles the pipelines. A plugin that didn't load is stood in
-// for, so that its stages are checked all the same.
+// openUpstreams makes the clients of the business's services.
+func (a *assembly) openUpstreams(opt assembleOptions) {
+	for _, u := range a.cfg.Upstreams {
+		if u.Open {
+			continue
+		}
+		client, err := gateway.NewUpstream(gateway.UpstreamConfig{
+			Name: u.Name, URL: u.URL, Private: u.Private, Headers: u.Headers, Timeout: u.Timeout,
+			Secret: u.Secret, Connections: u.Connections, Own: opt.own, Logger: opt.log,
+		})
+		if err != nil {
+			a.problems = append(a.problems, config.Problem{Pos: u.Pos, Text: fmt.Sprintf("upstream %s: %v", u.Name, err)})
+			continue
+		}
+		a.upstreams[u.Name] = client
+	}
+}
+
+// buildPipelines compiles the pipelines. A plugin that didn't load, or an upstream
+// without a client, is stood in for, so that its stages are checked all the same.
 func (a *assembly) buildPipelines() {
 	guests := make(map[string]pipeline.Plugin, len(a.cfg.Plugins))
 	for _, p := range a.cfg.Plugins {
@@ -259,7 +289,11 @@ func (a *assembly) buildPipelines() {
 	// queue become dead letters instead of failing in their plugin.
 	cfg := *a.cfg
 	cfg.Apps = slices.DeleteFunc(slices.Clone(cfg.Apps), func(app *config.App) bool { return len(a.broken[app.Name]) > 0 })
-	set, problems := pipeline.Build(&cfg, guests, pipeline.KnownWords(documented()))
+	services := make(map[string]pipeline.Upstream, len(a.cfg.Upstreams))
+	for _, u := range a.cfg.Upstreams {
+		services[u.Name] = service{client: a.upstreams[u.Name], accounts: a.accounts}
+	}
+	set, problems := pipeline.Build(&cfg, guests, pipeline.KnownWords(documented()), pipeline.Upstreams(services))
 	a.set = set
 	a.problems = append(a.problems, problems...)
 }

@@ -140,6 +140,7 @@ func (c *callbacks) deliver(ec echo.Context, a *app) error {
 	ev.Origin, ev.Attempt, ev.TraceParent = "wechat", 1, traceParentOf(ec)
 	ans := c.engine.Deliver(ec.Request().Context(), pipeline.Delivery{
 		App: a.name, Event: ev, Timestamp: opened.Timestamp, MaxSkew: a.skew, Arrived: arrived,
+		Callback: &pipeline.Callback{Query: ec.Request().URL.RawQuery, ContentType: ec.Request().Header.Get("Content-Type"), Body: body},
 	})
 	c.metrics.EventSeconds(a.name, c.now().Sub(arrived))
 	switch ans.Kind {
@@ -147,6 +148,8 @@ func (c *callbacks) deliver(ec echo.Context, a *app) error {
 		return errAgain
 	case pipeline.Replied:
 		return c.reply(ec, a, &opened, ev, ans)
+	case pipeline.Forwarded:
+		return verbatim(ec, ans.Verbatim)
 	}
 	return success(ec)
 }
@@ -235,6 +238,19 @@ func success(ec echo.Context) error {
 
 func answer(ec echo.Context, contentType string, body []byte) error {
 	return ec.Blob(http.StatusOK, contentType, body)
+}
+
+// verbatim gives an upstream's answer on as it came.
+func verbatim(ec echo.Context, v *pipeline.Verbatim) error {
+	header := ec.Response().Header()
+	if v.ContentType != "" {
+		header.Set(echo.HeaderContentType, v.ContentType)
+	} else {
+		header[echo.HeaderContentType] = nil // none, and none that is guessed
+	}
+	ec.Response().WriteHeader(http.StatusOK)
+	_, err := ec.Response().Write(v.Body)
+	return err
 }
 
 func contentType(f wechat.Format) string {

@@ -11,11 +11,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/weft-dev/weft/runtime/config"
 	"github.com/weft-dev/weft/runtime/pipeline"
@@ -46,6 +49,7 @@ type Host struct {
 	health   *health
 	public   *listener
 	admin    *listener
+	own      atomic.Pointer[[]netip.AddrPort] // of the listeners; nil before they are bound
 }
 
 // Serve runs the configuration in file until ctx ends, then drains and returns.
@@ -99,8 +103,10 @@ func (h *Host) start(ctx context.Context) error {
 		return err
 	}
 	metrics := telemetry.NewMetrics()
-	if err := metrics.Registry().Register(newPluginMetrics(h.assembly.plugins)); err != nil {
-		return fmt.Errorf("registering metrics: %w", err)
+	for _, c := range []prometheus.Collector{newPluginMetrics(h.assembly.plugins), newUpstreamMetrics(h.assembly.upstreams)} {
+		if err := metrics.Registry().Register(c); err != nil {
+			return fmt.Errorf("registering metrics: %w", err)
+		}
 	}
 	hostname, err := os.Hostname()
 	if err != nil {
@@ -124,6 +130,7 @@ func (h *Host) assemble(ctx context.Context) error {
 		cacheDir: filepath.Join(h.cfg.Server.Data, "cache"),
 		state:    &pluginState{store: h.store, log: h.log},
 		log:      h.log,
+		own:      h.listeners,
 	})
 	if err != nil {
 		return err
@@ -173,10 +180,19 @@ func (h *Host) open(ctx context.Context, metrics *telemetry.Metrics) error {
 	if h.cfg.Server.AdminToken == "" && !loopback(h.admin.addr()) {
 		return fmt.Errorf("server.admin: %s is not loopback: set server.admin_token", h.admin.addr())
 	}
+	h.own.Store(&[]netip.AddrPort{h.public.addrPort(), h.admin.addrPort()})
 	h.public.serve()
 	h.admin.serve()
 	h.log.LogAttrs(ctx, slog.LevelInfo, "serving", slog.String("listen", h.public.addr()), slog.String("admin", h.admin.addr()),
 		slog.String("version", Version()), slog.Int("apps", len(h.cfg.Apps)), slog.Int("plugins", len(h.cfg.Plugins)))
+	return nil
+}
+
+// listeners are the addresses that the host listens at.
+func (h *Host) listeners() []netip.AddrPort {
+	if own := h.own.Load(); own != nil {
+		return *own
+	}
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"runtime/debug"
 	"time"
 
@@ -126,6 +127,15 @@ func listen(ctx context.Context, name, address string, h http.Handler, writeTime
 
 // addr is HOST:PORT with the port that was given.
 func (l *listener) addr() string { return l.ln.Addr().String() }
+
+// addrPort is addr as the fence of upstreams compares it.
+func (l *listener) addrPort() netip.AddrPort {
+	at, ok := l.ln.Addr().(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{} // listen binds TCP only
+	}
+	return at.AddrPort()
+}
 
 // serve accepts connections until stop. stop waits for its goroutine.
 func (l *listener) serve() {

@@ -3,6 +3,7 @@ package server
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/weft-dev/weft/runtime/gateway"
 	"github.com/weft-dev/weft/runtime/sandbox"
 )
 
@@ -90,5 +91,44 @@ func (m *pluginMetrics) Collect(ch chan<- prometheus.Metric) {
 		for reason, n := range s.Discards {
 			send(descDiscards, counter, float64(n), name, reason)
 		}
+	}
+}
+
+// upstreamMetrics reads the counters of the upstreams' clients when they are
+// asked for.
+type upstreamMetrics struct {
+	upstreams                   map[string]*gateway.Upstream
+	requests, connections, open *prometheus.Desc
+}
+
+func newUpstreamMetrics(upstreams map[string]*gateway.Upstream) *upstreamMetrics {
+	return &upstreamMetrics{
+		upstreams:   upstreams,
+		requests:    prometheus.NewDesc("weft_upstream_requests_total", "Requests to an upstream by what became of them.", []string{"upstream", "result"}, nil),
+		connections: prometheus.NewDesc("weft_upstream_connections", "Connections to an upstream that a request holds.", []string{"upstream"}, nil),
+		open:        prometheus.NewDesc("weft_upstream_open", "1 while the circuit of an upstream is open: nothing but trials is sent.", []string{"upstream"}, nil),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (m *upstreamMetrics) Describe(ch chan<- *prometheus.Desc) {
+	ch <- m.requests
+	ch <- m.connections
+	ch <- m.open
+}
+
+// Collect implements prometheus.Collector.
+func (m *upstreamMetrics) Collect(ch chan<- prometheus.Metric) {
+	for name, u := range m.upstreams {
+		s := u.Stats()
+		for result, n := range s.Requests {
+			ch <- prometheus.MustNewConstMetric(m.requests, prometheus.CounterValue, float64(n), name, result)
+		}
+		open := 0.0
+		if s.Open {
+			open = 1
+		}
+		ch <- prometheus.MustNewConstMetric(m.connections, prometheus.GaugeValue, float64(s.Active), name)
+		ch <- prometheus.MustNewConstMetric(m.open, prometheus.GaugeValue, open, name)
 	}
 }
