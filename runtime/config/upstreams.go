@@ -50,7 +50,7 @@ func upstreamSection() section[upstreamDecl] {
 				value: to(networks(), func(u *upstreamDecl) *[]netip.Prefix { return &u.Private }),
 			},
 			{
-				name: "headers", doc: "header fields of every request",
+				name: "headers", doc: "header fields of every request, Host among them",
 				value: to(headerFields(), func(u *upstreamDecl) *map[string]string { return &u.Headers }),
 			},
 			{

@@ -269,6 +269,7 @@ func TestUpstreamKilled(t *testing.T) {
 		if got := say("calm"); got != "legacy: hi" {
 			t.Errorf("the other app: %q", got)
 		}
+		other.next(t)
 	}
 	metrics := h.metrics(t)
 	for _, want := range []string{
@@ -283,7 +284,7 @@ func TestUpstreamKilled(t *testing.T) {
 	if n := len(h.log.lines(t, "upstream away: its stages fail at once")); n != 1 {
 		t.Errorf("%d lines say that it is away", n)
 	}
-	l = startLegacy(t, l.port)
+	startLegacy(t, l.port)
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for say("shop") != "legacy: hi" { // a trial every 5 s
