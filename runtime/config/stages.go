@@ -37,7 +37,7 @@ func pipelineSection() section[pipelineDecl] {
 		keys: []key[pipelineDecl]{
 			{
 				name: "answer_within", def: "4500ms", doc: "when WeChat is answered at the latest; it hangs up after 5 s",
-				value: to(duration(100*time.Millisecond, 4900*time.Millisecond, false), func(p *pipelineDecl) *time.Duration { return &p.AnswerWithin }),
+				value: to(duration(100*time.Millisecond, MaxAnswerWithin, false), func(p *pipelineDecl) *time.Duration { return &p.AnswerWithin }),
 			},
 			{
 				name: "deadline", def: "30s", doc: "the longest an event may take in all, answered or not; at least answer_within",

@@ -152,6 +152,10 @@ const (
 	IsolationEvent  Isolation = "event"  // nobody: each event finds the instance as it started
 )
 
+// MaxAnswerWithin is the most that a Pipeline's AnswerWithin can be: WeChat hangs
+// up after 5 s.
+const MaxAnswerWithin = 4900 * time.Millisecond
+
 // Pipeline is an entry of pipelines.
 type Pipeline struct {
 	Pos          Pos

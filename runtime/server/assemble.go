@@ -25,7 +25,6 @@ import (
 // assembly is a configuration with all that it names: loaded, checked, joined.
 type assembly struct {
 	cfg      *config.Config
-	sandbox  *sandbox.Sandbox
 	plugins  map[string]*sandbox.Plugin // by name in pipeline.yaml
 	accounts map[string]*wechat.Account // by app
 	// upstreams are those whose address is right, by name in pipeline.yaml.
@@ -41,32 +40,28 @@ type assembly struct {
 
 // assembleOptions is what an assembly needs from its surroundings.
 type assembleOptions struct {
-	cacheDir string // of compiled modules; "": none
-	state    sandbox.State
-	log      *slog.Logger
-	noEnv    bool // secrets may be missing: accounts are not looked at
+	sandbox *sandbox.Sandbox // outlives the assembly
+	state   sandbox.State
+	log     *slog.Logger
+	noEnv   bool // secrets may be missing: accounts are not looked at
 	// own lists the host's listeners, which upstreams can't be; nil: there are none.
 	own func() []netip.AddrPort
 }
 
 // assemble loads every plugin of cfg, checks each config that an app uses and
 // builds the pipelines. It goes on past problems, so that all are found at once.
-// The caller closes the assembly, whatever is in its problems; an error is what
-// no change of the configuration would mend.
+// The caller closes the assembly, whatever is in its problems; an error is ctx's
+// end.
 func assemble(ctx context.Context, cfg *config.Config, opt assembleOptions) (*assembly, error) {
-	box, err := sandbox.New(ctx, sandbox.Options{CacheDir: opt.cacheDir, Logger: opt.log})
-	if err != nil {
-		return nil, fmt.Errorf("starting the sandbox: %w", err)
-	}
 	a := &assembly{
-		cfg: cfg, sandbox: box,
+		cfg:      cfg,
 		plugins:  make(map[string]*sandbox.Plugin, len(cfg.Plugins)),
 		accounts: make(map[string]*wechat.Account, len(cfg.Apps)),
 		broken:   make(map[string]config.Problems),
 
 		upstreams: make(map[string]*gateway.Upstream, len(cfg.Upstreams)),
 	}
-	a.loadPlugins(ctx, opt.state)
+	a.loadPlugins(ctx, opt)
 	a.setConfigs(ctx)
 	if err := ctx.Err(); err != nil { // then what was found tells nothing
 		return nil, errors.Join(fmt.Errorf("loading plugins: %w", err), a.close(context.WithoutCancel(ctx)))
@@ -79,7 +74,7 @@ func assemble(ctx context.Context, cfg *config.Config, opt assembleOptions) (*as
 	return a, nil
 }
 
-// close gives back the plugins' instances, the sandbox and connections.
+// close gives back plugins and connections.
 func (a *assembly) close(ctx context.Context) error {
 	var errs []error
 	for _, u := range a.upstreams {
@@ -90,15 +85,12 @@ func (a *assembly) close(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("closing plugin %s: %w", name, err))
 		}
 	}
-	if err := a.sandbox.Close(ctx); err != nil {
-		errs = append(errs, fmt.Errorf("closing the sandbox: %w", err))
-	}
 	return errors.Join(errs...)
 }
 
 // loadPlugins loads side by side, as many at once as there are cores, and
 // reports in the order of the file.
-func (a *assembly) loadPlugins(ctx context.Context, state sandbox.State) {
+func (a *assembly) loadPlugins(ctx context.Context, opt assembleOptions) {
 	type outcome struct {
 		plugin   *sandbox.Plugin
 		problems config.Problems
@@ -110,7 +102,7 @@ func (a *assembly) loadPlugins(ctx context.Context, state sandbox.State) {
 		wg.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			outcomes[i].plugin, outcomes[i].problems = a.loadPlugin(ctx, p, state)
+			outcomes[i].plugin, outcomes[i].problems = loadPlugin(ctx, p, opt)
 		})
 	}
 	wg.Wait()
@@ -122,16 +114,16 @@ func (a *assembly) loadPlugins(ctx context.Context, state sandbox.State) {
 	}
 }
 
-func (a *assembly) loadPlugin(ctx context.Context, p *config.Plugin, state sandbox.State) (*sandbox.Plugin, config.Problems) {
+func loadPlugin(ctx context.Context, p *config.Plugin, opt assembleOptions) (*sandbox.Plugin, config.Problems) {
 	wasm, advice, err := readModule(p.Source)
 	if err != nil {
 		return nil, config.Problems{{Pos: p.Pos, Text: fmt.Sprintf("plugin %s: %v", p.Name, err), Advice: advice}}
 	}
-	loaded, err := a.sandbox.Load(ctx, sandbox.Spec{
+	loaded, err := opt.sandbox.Load(ctx, sandbox.Spec{
 		Name: p.Name, Wasm: wasm,
 		Grants: sandbox.Grants{State: p.Grants.State},
 		Limits: sandbox.Limits(p.Limits),
-		State:  state,
+		State:  opt.state,
 
 		Isolation: isolation(p.Isolation),
 	})

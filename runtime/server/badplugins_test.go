@@ -120,7 +120,7 @@ func (h *testHost) besideMisdeed(t *testing.T, plugin string, send func(app stri
 	answers := make(chan string, 1)
 	go func() { answers <- send(plugin) }()
 	for answered := false; !answered; {
-		stats := h.assembly.plugins[plugin].Stats()
+		stats := h.current.Load().assembly.plugins[plugin].Stats()
 		began := stats.Idle < stats.Instances
 		if got := send("healthy"); got != "well" {
 			t.Errorf("the healthy plugin, beside %s: %q", plugin, got)

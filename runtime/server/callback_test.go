@@ -200,7 +200,7 @@ pipeline:
   stages: [ { plugin: first }, { plugin: second } ]
 `, probe(t)))
 	h := startHost(t, file)
-	if n := len(h.assembly.plugins); n != 2 {
+	if n := len(h.current.Load().assembly.plugins); n != 2 {
 		t.Errorf("%d plugins are loaded, want 2 for all apps", n)
 	}
 	for i := range 40 {

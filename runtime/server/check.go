@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -35,14 +36,14 @@ func Check(ctx context.Context, file string, noEnv bool) (*CheckReport, error) {
 		}
 		return nil, err
 	}
-	a, err := assemble(ctx, cfg, assembleOptions{
-		cacheDir: existing(filepath.Join(cfg.Server.Data, "cache")),
-		state:    noState{},
-		log:      slog.New(slog.DiscardHandler),
-		noEnv:    noEnv,
-	})
+	log := slog.New(slog.DiscardHandler)
+	box, err := sandbox.New(ctx, sandbox.Options{CacheDir: existing(filepath.Join(cfg.Server.Data, "cache")), Logger: log})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("starting the sandbox: %w", err)
+	}
+	a, err := assemble(ctx, cfg, assembleOptions{sandbox: box, state: noState{}, log: log, noEnv: noEnv})
+	if err != nil {
+		return nil, errors.Join(err, box.Close(context.WithoutCancel(ctx)))
 	}
 	problems = slices.Concat(problems, a.problems, a.appProblems(), pipeline.Lint(cfg, a.facts()))
 	slices.SortStableFunc(problems, func(a, b config.Problem) int {
@@ -52,7 +53,7 @@ func Check(ctx context.Context, file string, noEnv bool) (*CheckReport, error) {
 		return cmp.Or(cmp.Compare(a.Pos.Line, b.Pos.Line), cmp.Compare(a.Pos.Col, b.Pos.Col))
 	})
 	report := &CheckReport{Problems: slices.Compact(problems), Ceilings: a.ceilings()}
-	return report, a.close(ctx)
+	return report, errors.Join(a.close(ctx), box.Close(ctx))
 }
 
 // Schema returns the JSON Schema 2020-12 of pipeline.yaml, indented.

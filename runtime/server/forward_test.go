@@ -432,7 +432,7 @@ func TestUpstreamIsNotUs(t *testing.T) {
 	for _, l := range []*listener{h.public, h.admin} {
 		client, err := gateway.NewUpstream(gateway.UpstreamConfig{
 			Name: "us", URL: fmt.Sprintf("http://localhost:%d/healthz", l.addrPort().Port()), Timeout: time.Minute, Connections: 1,
-			Private: h.cfg.Upstreams[0].Private, Own: h.listeners,
+			Private: h.current.Load().assembly.cfg.Upstreams[0].Private, Own: h.listeners,
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -21,7 +21,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/weft-dev/weft/runtime/config"
+	"github.com/weft-dev/weft/runtime/gateway"
 	"github.com/weft-dev/weft/runtime/pipeline"
+	"github.com/weft-dev/weft/runtime/sandbox"
 	"github.com/weft-dev/weft/runtime/store"
 	"github.com/weft-dev/weft/runtime/store/bolt"
 	"github.com/weft-dev/weft/runtime/telemetry"
@@ -41,15 +43,17 @@ const (
 
 // Host is a running Weft: listeners, pipelines, plugins and store.
 type Host struct {
-	cfg      *config.Config
-	log      *slog.Logger
-	store    store.Store
-	assembly *assembly
-	engine   *pipeline.Engine
-	health   *health
-	public   *listener
-	admin    *listener
-	own      atomic.Pointer[[]netip.AddrPort] // of the listeners; nil before they are bound
+	server  config.Server // no reload changes it
+	log     *slog.Logger
+	store   store.Store
+	sandbox *sandbox.Sandbox // of all generations
+	engine  *pipeline.Engine
+	metrics *telemetry.Metrics
+	current atomic.Pointer[generation] // that serves; nil before the first does
+	health  *health
+	public  *listener
+	admin   *listener
+	own     atomic.Pointer[[]netip.AddrPort] // of the listeners; nil before they are bound
 }
 
 // Serve runs the configuration in file until ctx ends, then drains and returns.
@@ -81,8 +85,8 @@ func Start(ctx context.Context, file string, log *slog.Logger) (*Host, error) {
 	for _, p := range warnings {
 		log.LogAttrs(ctx, slog.LevelWarn, "configuration", slog.String("problem", p.String()))
 	}
-	h := &Host{cfg: cfg, log: log}
-	if err := h.start(ctx); err != nil {
+	h := &Host{server: cfg.Server, log: log, metrics: telemetry.NewMetrics()}
+	if err := h.start(ctx, cfg); err != nil {
 		return nil, errors.Join(err, h.closeAll(context.WithoutCancel(ctx)))
 	}
 	return h, nil
@@ -90,101 +94,115 @@ func Start(ctx context.Context, file string, log *slog.Logger) (*Host, error) {
 
 // start brings the parts up, each on those before it. What it leaves in h when
 // it fails, closeAll closes.
-func (h *Host) start(ctx context.Context) error {
-	if err := os.MkdirAll(h.cfg.Server.Data, 0o700); err != nil {
+func (h *Host) start(ctx context.Context, cfg *config.Config) error {
+	if err := h.openParts(ctx, cfg); err != nil {
+		return err
+	}
+	a, err := h.assemble(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	h.current.Store(h.generation(1, a))
+	if err := h.engine.Start(context.WithoutCancel(ctx), a.set); err != nil {
+		return fmt.Errorf("starting the pipelines: %w", err)
+	}
+	return h.open(ctx)
+}
+
+// openParts opens what lives as long as the host does.
+func (h *Host) openParts(ctx context.Context, cfg *config.Config) error {
+	if err := os.MkdirAll(cfg.Server.Data, 0o700); err != nil {
 		return fmt.Errorf("server.data: %w: choose a folder that the host may write", err)
 	}
-	opened, err := bolt.Open(ctx, bolt.Options{Dir: h.cfg.Store.Dir, Logger: h.log})
+	opened, err := bolt.Open(ctx, bolt.Options{Dir: cfg.Store.Dir, Logger: h.log})
 	if err != nil {
 		return fmt.Errorf("opening the store: %w", err)
 	}
 	h.store = opened
-	if err := h.assemble(ctx); err != nil {
-		return err
-	}
-	metrics := telemetry.NewMetrics()
-	for _, c := range []prometheus.Collector{newPluginMetrics(h.assembly.plugins), newUpstreamMetrics(h.assembly.upstreams)} {
-		if err := metrics.Registry().Register(c); err != nil {
-			return fmt.Errorf("registering metrics: %w", err)
-		}
+	if h.sandbox, err = sandbox.New(ctx, sandbox.Options{CacheDir: filepath.Join(cfg.Server.Data, "cache"), Logger: h.log}); err != nil {
+		return fmt.Errorf("starting the sandbox: %w", err)
 	}
 	hostname, err := os.Hostname()
 	if err != nil {
 		return fmt.Errorf("reading the host's name: %w", err)
 	}
-	engine, err := pipeline.NewEngine(pipeline.Options{Store: h.store, Metrics: metrics, Logger: h.log, Host: hostname})
-	if err != nil {
+	if h.engine, err = pipeline.NewEngine(pipeline.Options{Store: h.store, Metrics: h.metrics, Logger: h.log, Host: hostname}); err != nil {
 		return fmt.Errorf("making the engine: %w", err)
 	}
-	h.engine = engine
-	if err := engine.Start(context.WithoutCancel(ctx), h.assembly.set); err != nil {
-		return fmt.Errorf("starting the pipelines: %w", err)
-	}
-	return h.open(ctx, metrics)
-}
-
-// assemble loads the configuration. Errors of it end the start; a plugin's
-// config that is wrong takes out its app only.
-func (h *Host) assemble(ctx context.Context) error {
-	a, err := assemble(ctx, h.cfg, assembleOptions{
-		cacheDir: filepath.Join(h.cfg.Server.Data, "cache"),
-		state:    &pluginState{store: h.store, log: h.log},
-		log:      h.log,
-		own:      h.listeners,
-	})
-	if err != nil {
-		return err
-	}
-	h.assembly = a
-	if a.problems.Err() != nil {
-		return append(a.problems, a.appProblems()...)
-	}
-	for _, p := range a.problems {
-		h.log.LogAttrs(ctx, slog.LevelWarn, "configuration", slog.String("problem", p.String()))
-	}
-	for _, app := range h.cfg.Apps {
-		for _, p := range a.broken[app.Name] {
-			h.log.LogAttrs(ctx, slog.LevelError, "app out of service", slog.String("app", app.Name), slog.String("problem", p.String()))
+	for _, c := range []prometheus.Collector{
+		newPluginMetrics(func() map[string]*sandbox.Plugin { return h.current.Load().assembly.plugins }),
+		newUpstreamMetrics(func() map[string]*gateway.Upstream { return h.current.Load().assembly.upstreams }),
+	} {
+		if err := h.metrics.Registry().Register(c); err != nil {
+			return fmt.Errorf("registering metrics: %w", err)
 		}
 	}
 	return nil
 }
 
+// assemble loads a configuration. Its errors are the error; a plugin's config
+// that is wrong takes out its app only. The caller closes the assembly.
+func (h *Host) assemble(ctx context.Context, cfg *config.Config) (*assembly, error) {
+	a, err := assemble(ctx, cfg, assembleOptions{
+		sandbox: h.sandbox,
+		state:   &pluginState{store: h.store, log: h.log},
+		log:     h.log,
+		own:     h.listeners,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if a.problems.Err() != nil {
+		problems := append(a.problems, a.appProblems()...)
+		return nil, errors.Join(problems, a.close(context.WithoutCancel(ctx)))
+	}
+	for _, p := range a.problems {
+		h.log.LogAttrs(ctx, slog.LevelWarn, "configuration", slog.String("problem", p.String()))
+	}
+	for _, app := range cfg.Apps {
+		for _, p := range a.broken[app.Name] {
+			h.log.LogAttrs(ctx, slog.LevelError, "app out of service", slog.String("app", app.Name), slog.String("problem", p.String()))
+		}
+	}
+	return a, nil
+}
+
+// generation makes one of an assembly, which it owns from then on.
+func (h *Host) generation(number uint64, a *assembly) *generation {
+	return &generation{number: number, since: time.Now(), assembly: a, callbacks: newCallbacks(a, h.engine, h.metrics, h.log)}
+}
+
 // open binds both listeners, and only then accepts: a start that fails accepts
 // nothing.
-func (h *Host) open(ctx context.Context, metrics *telemetry.Metrics) error {
+func (h *Host) open(ctx context.Context) error {
 	h.health = &health{store: h.store}
-	longest := time.Duration(0)
-	for _, p := range h.cfg.Pipelines {
-		longest = max(longest, p.AnswerWithin)
-	}
 	public := newEcho(h.log)
 	h.health.route(public)
-	callbacks := newCallbacks(h.assembly, h.engine, metrics, h.log)
 	// Whatever method, so that the answer to a wrong one is ours.
-	public.RouteNotFound("/wx/:app", callbacks.byName)
-	public.RouteNotFound("/*", callbacks.byPath)
+	public.RouteNotFound("/wx/:app", func(ec echo.Context) error { return h.current.Load().callbacks.byName(ec) })
+	public.RouteNotFound("/*", func(ec echo.Context) error { return h.current.Load().callbacks.byPath(ec) })
 	admin := newEcho(h.log)
-	admin.Use(withToken(h.cfg.Server.AdminToken))
+	admin.Use(withToken(h.server.AdminToken))
 	h.health.route(admin)
-	admin.GET("/metrics", echo.WrapHandler(metrics.Handler()))
-	admin.Any("/admin/v1/status", readOnly(hostStatus{plugins: h.assembly.plugins}.answer))
+	admin.GET("/metrics", echo.WrapHandler(h.metrics.Handler()))
+	admin.Any("/admin/v1/status", readOnly(h.answerStatus))
 
 	var err error
-	if h.public, err = listen(ctx, "listen", h.cfg.Server.Listen, public, longest+answerSlack, h.log); err != nil {
+	if h.public, err = listen(ctx, "listen", h.server.Listen, public, config.MaxAnswerWithin+answerSlack, h.log); err != nil {
 		return err
 	}
-	if h.admin, err = listen(ctx, "admin", h.cfg.Server.Admin, admin, adminTime, h.log); err != nil {
+	if h.admin, err = listen(ctx, "admin", h.server.Admin, admin, adminTime, h.log); err != nil {
 		return err
 	}
-	if h.cfg.Server.AdminToken == "" && !loopback(h.admin.addr()) {
+	if h.server.AdminToken == "" && !loopback(h.admin.addr()) {
 		return fmt.Errorf("server.admin: %s is not loopback: set server.admin_token", h.admin.addr())
 	}
 	h.own.Store(&[]netip.AddrPort{h.public.addrPort(), h.admin.addrPort()})
 	h.public.serve()
 	h.admin.serve()
+	cfg := h.current.Load().assembly.cfg
 	h.log.LogAttrs(ctx, slog.LevelInfo, "serving", slog.String("listen", h.public.addr()), slog.String("admin", h.admin.addr()),
-		slog.String("version", Version()), slog.Int("apps", len(h.cfg.Apps)), slog.Int("plugins", len(h.cfg.Plugins)))
+		slog.String("version", Version()), slog.Int("apps", len(cfg.Apps)), slog.Int("plugins", len(cfg.Plugins)))
 	return nil
 }
 
@@ -202,8 +220,8 @@ func (h *Host) listeners() []netip.AddrPort {
 // goroutine of the Host is left.
 func (h *Host) Stop(ctx context.Context) error {
 	h.health.stopping.Store(true)
-	h.log.LogAttrs(ctx, slog.LevelInfo, "stopping", slog.String("drain", h.cfg.Server.Drain.String()))
-	drain, cancel := context.WithTimeout(ctx, h.cfg.Server.Drain)
+	h.log.LogAttrs(ctx, slog.LevelInfo, "stopping", slog.String("drain", h.server.Drain.String()))
+	drain, cancel := context.WithTimeout(ctx, h.server.Drain)
 	defer cancel()
 	// Requests that are left when the time is up stay connected: the engine makes
 	// their events durable and answers them, and closeAll lets that out.
@@ -229,10 +247,15 @@ func (h *Host) closeAll(ctx context.Context) error {
 	if h.engine != nil {
 		errs = append(errs, h.engine.Close())
 	}
-	if h.assembly != nil {
-		ctx, cancel := context.WithTimeout(ctx, closeTime)
-		defer cancel()
-		errs = append(errs, h.assembly.close(ctx))
+	ending, cancel := context.WithTimeout(ctx, closeTime)
+	defer cancel()
+	if serving := h.current.Load(); serving != nil {
+		errs = append(errs, serving.assembly.close(ending))
+	}
+	if h.sandbox != nil {
+		if err := h.sandbox.Close(ending); err != nil {
+			errs = append(errs, fmt.Errorf("closing the sandbox: %w", err))
+		}
 	}
 	if h.store != nil {
 		errs = append(errs, h.store.Close())

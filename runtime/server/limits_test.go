@@ -25,7 +25,7 @@ pipeline:
 		Memory: 17 << 20, Timeout: 8 * time.Second, Fuel: 50_000_000, Instances: 3,
 		State: 1 << 10, HostCalls: 500, Response: 2 << 20, Log: 3 << 10,
 	}
-	if got := h.assembly.plugins["probe"].Limits(); got != want {
+	if got := h.current.Load().assembly.plugins["probe"].Limits(); got != want {
 		t.Errorf("limits in force %+v, want %+v", got, want)
 	}
 	for i, c := range []struct{ say, want string }{
@@ -52,7 +52,7 @@ func TestLimitDefaults(t *testing.T) {
   done: { source: %q }
 pipeline: { stages: [ { plugin: done } ] }
 `, textGuest(t, "../sandbox/testdata/done.wat", ""))))
-	l := h.assembly.plugins["done"].Limits()
+	l := h.current.Load().assembly.plugins["done"].Limits()
 	defaults := map[string]string{
 		"memory": fmt.Sprintf("%dMiB", l.Memory>>20), "timeout": l.Timeout.String(), "fuel": fmt.Sprint(l.Fuel), "instances": "two for each processor",
 		"state": fmt.Sprintf("%dMiB", l.State>>20), "host_calls": fmt.Sprint(l.HostCalls), "response": fmt.Sprintf("%dMiB", l.Response>>20), "log": fmt.Sprintf("%dKiB", l.Log>>10),

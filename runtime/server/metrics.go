@@ -9,7 +9,7 @@ import (
 
 // pluginMetrics reads the plugins' counters when they are asked for.
 type pluginMetrics struct {
-	plugins map[string]*sandbox.Plugin
+	plugins func() map[string]*sandbox.Plugin // that serve
 	descs   []*prometheus.Desc
 }
 
@@ -32,7 +32,7 @@ const (
 	descSkippedUsers
 )
 
-func newPluginMetrics(plugins map[string]*sandbox.Plugin) *pluginMetrics {
+func newPluginMetrics(plugins func() map[string]*sandbox.Plugin) *pluginMetrics {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc(name, help, append([]string{"plugin"}, labels...), nil)
 	}
@@ -68,7 +68,7 @@ func (m *pluginMetrics) Collect(ch chan<- prometheus.Metric) {
 	send := func(d int, t prometheus.ValueType, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(m.descs[d], t, v, labels...)
 	}
-	for name, p := range m.plugins {
+	for name, p := range m.plugins() {
 		s := p.Stats()
 		send(descInstances, gauge, float64(s.Idle), name, "idle")
 		send(descInstances, gauge, float64(s.Instances-s.Idle), name, "busy")
@@ -97,11 +97,11 @@ func (m *pluginMetrics) Collect(ch chan<- prometheus.Metric) {
 // upstreamMetrics reads the counters of the upstreams' clients when they are
 // asked for.
 type upstreamMetrics struct {
-	upstreams                   map[string]*gateway.Upstream
+	upstreams                   func() map[string]*gateway.Upstream // that serve
 	requests, connections, open *prometheus.Desc
 }
 
-func newUpstreamMetrics(upstreams map[string]*gateway.Upstream) *upstreamMetrics {
+func newUpstreamMetrics(upstreams func() map[string]*gateway.Upstream) *upstreamMetrics {
 	return &upstreamMetrics{
 		upstreams:   upstreams,
 		requests:    prometheus.NewDesc("weft_upstream_requests_total", "Requests to an upstream by what became of them.", []string{"upstream", "result"}, nil),
@@ -119,7 +119,7 @@ func (m *upstreamMetrics) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (m *upstreamMetrics) Collect(ch chan<- prometheus.Metric) {
-	for name, u := range m.upstreams {
+	for name, u := range m.upstreams() {
 		s := u.Stats()
 		for result, n := range s.Requests {
 			ch <- prometheus.MustNewConstMetric(m.requests, prometheus.CounterValue, float64(n), name, result)

@@ -228,7 +228,7 @@ func (n *neighbours) waitForAttackers(t *testing.T, names []string) {
 	defer tick.Stop()
 	for _, name := range names {
 		for {
-			if s := n.assembly.plugins[name].Stats(); s.Idle < s.Instances {
+			if s := n.current.Load().assembly.plugins[name].Stats(); s.Idle < s.Instances {
 				break
 			}
 			select {

@@ -11,17 +11,14 @@ import (
 	"github.com/weft-dev/weft/runtime/sandbox"
 )
 
-// hostStatus answers GET /admin/v1/status: one JSON object, to which later
+// answerStatus answers GET /admin/v1/status: one JSON object, to which later
 // versions may add members at every depth. It has no word of a guest, of a user
 // or of a config.
-type hostStatus struct {
-	plugins map[string]*sandbox.Plugin
-}
-
-func (h hostStatus) answer(ec echo.Context) error {
+func (h *Host) answerStatus(ec echo.Context) error {
+	plugins := h.current.Load().assembly.plugins
 	doc := statusDoc{Version: Version(), Plugins: []pluginStatus{}}
-	for _, name := range slices.Sorted(maps.Keys(h.plugins)) {
-		doc.Plugins = append(doc.Plugins, statusOf(h.plugins[name]))
+	for _, name := range slices.Sorted(maps.Keys(plugins)) {
+		doc.Plugins = append(doc.Plugins, statusOf(plugins[name]))
 	}
 	return ec.JSON(http.StatusOK, doc)
 }
