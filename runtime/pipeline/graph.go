@@ -15,9 +15,9 @@ const (
 )
 
 // Graph draws the pipelines as a Mermaid flowchart: the stages in their order,
-// the branches of switches and of parallel stages, conditions, and where an error leads. Whatever stands
-// in conditions and texts, it stays text. What Options.NoEnv left open is drawn as
-// "…".
+// the branches of switches and of parallel stages, forwards, conditions, and where
+// an error leads. Whatever stands in conditions and texts, it stays text. What
+// Options.NoEnv left open is drawn as "…".
 func Graph(cfg *config.Config) string {
 	var g grapher
 	g.line("flowchart TD")
@@ -111,6 +111,8 @@ func (g *grapher) stage(s *config.Stage, next string) {
 		text += "<br/>" + pluginLabel(s.Plugin)
 	case s.Reply != nil:
 		text += "<br/>" + replyLabel(s.Reply)
+	case s.Forward != nil:
+		text += "<br/>" + forwardLabel(s.Forward)
 	}
 	if when := whenLabel(s.When, s.WhenPos); when != "" {
 		text += "<br/>" + "when " + when
@@ -125,6 +127,12 @@ func (g *grapher) stage(s *config.Stage, next string) {
 	case s.Parallel != nil:
 		g.line("    %s{{\"%s\"}}", id, text)
 		g.beside(s, next)
+	case s.Forward != nil && s.Forward.As == config.ForwardRaw && !s.Async && !g.always:
+		g.line("    %s[\"%s\"]", id, text)
+		g.line("    %s -->|\"answered\"| %s", id, g.prefix+"answer")
+		if s.When != "" || s.WhenPos != (config.Pos{}) {
+			g.line("    %s -->|\"none\"| %s", id, next)
+		}
 	default:
 		g.line("    %s[\"%s\"]", id, text)
 		g.line("    %s --> %s", id, next)
@@ -132,7 +140,7 @@ func (g *grapher) stage(s *config.Stage, next string) {
 	switch {
 	case s.Async:
 		g.asyncError(s)
-	case s.Plugin != nil, s.OnError != nil && (s.Parallel == nil || s.WhenPos != config.Pos{}):
+	case s.Plugin != nil, s.Forward != nil, s.OnError != nil && (s.Parallel == nil || s.WhenPos != config.Pos{}):
 		g.onError(s, next)
 	}
 }
@@ -226,6 +234,14 @@ func (g *grapher) end(id, left, text, right, next string) {
 	if next != "" {
 		g.line("    %s --> %s", id, next)
 	}
+}
+
+func forwardLabel(f *config.Forward) string {
+	to := "…" // NoEnv left its name open
+	if f.To != nil {
+		to = f.To.Name
+	}
+	return label("forward to " + to + ", " + cmp.Or(string(f.As), "…"))
 }
 
 func pluginLabel(p *config.Plugin) string {

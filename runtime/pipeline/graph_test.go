@@ -101,6 +101,7 @@ func TestGraph(t *testing.T) {
 apps:
   one: { type: official, app_id: a, token: t, mode: plain }
   two: { type: official, app_id: a, token: t, mode: plain }
+  moving: { type: official, app_id: a, token: t, mode: plain, pipeline: fifth }
   other: { type: official, app_id: a, token: t, mode: plain, pipeline: second }
 plugins: { a: { source: a.wasm }, b: { source: a.wasm }, c: { source: a.wasm } }
 pipelines:
@@ -126,6 +127,14 @@ pipelines:
       - { plugin: c, async: true }
       - { name: all, when: 'hour > 9', on_error: skip, parallel: [ { plugin: a, on_error: queue }, { name: in, switch: [ { stages: [ { plugin: b } ] } ] } ] }
     always: [ { name: both, parallel: [ { name: c2, plugin: c, async: true, on_error: { plugin: a } } ], on_error: { plugin: b } } ]
+  fifth:
+    stages:
+      - { forward: { to: up, as: json }, on_error: skip }
+      - { name: some, forward: { to: up, as: raw }, when: 'type == "text"', on_error: queue }
+      - { name: later, forward: { to: up, as: raw }, async: true }
+      - { name: rest, forward: { to: up, as: raw }, on_error: { reply: { text: sorry } } }
+    always: [ { name: too, forward: { to: up, as: raw } } ]
+upstreams: { up: { url: "http://user.example.com/secret" } }
 `)
 	for name, want := range map[string]string{
 		"p1": "pipeline main", "p1start": "events of one, two", "p1answer": "answer, within 4.5s",
@@ -134,6 +143,7 @@ pipelines:
 		"p1error": "reply busy", "p1again": "WeChat sends it again", "p1queue": "queue, run again later", "p1end": "end",
 		"p2": "pipeline second", "p2start": "events of other", "p2stop": "success, no answer", "p2s2error": "transfer to customer service",
 		"p3": "pipeline third", "p3start": "no app", "p3answer": "answer, within 1s",
+		"p5s1": "forward\nforward to up, json", "p5s2": "some\nforward to up, raw\nwhen type == \"text\"", "p5s3": "later\nforward to up, raw\nasync, from the queue",
 		"p4s1": "c\nasync, from the queue", "p4s2": "all\nwhen hour > 9", "p4s3": "a", "p4s4": "in", "p4s5": "b", "p4s6": "both", "p4s7": "c2\nplugin c\nasync, from the queue", "p4s7error": "plugin a",
 	} {
 		if c.nodes[name] != want {
@@ -168,6 +178,13 @@ pipelines:
 		"p4answer p4s6 always",
 		"p4s6 p4s7 side by side",
 		"p4s7 p4end", "~p4s7 p4s7error error",
+		"p5start p5s1",
+		"p5s1 p5s2", "~p5s1 p5s2 error",
+		"p5s2 p5answer answered", "p5s2 p5s3 none", "~p5s2 p5queue error",
+		"p5s3 p5s4",
+		"p5s4 p5answer answered", "p5s4error p5answer", "~p5s4 p5s4error error",
+		"p5answer p5s5 always",
+		"p5s5 p5end",
 	}
 	if !slices.Equal(c.edges, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(c.edges, "\n"), strings.Join(want, "\n"))

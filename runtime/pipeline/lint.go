@@ -72,13 +72,14 @@ type linter struct {
 	waits    []waiting
 	times    []time.Duration // that each sample has waited by now
 	always   bool            // in the stages of always
+	ender    string          // the last raw forward that ended the stages for some events; "" before it
 	problems config.Problems
 }
 
 // waiting is a stage that may wait for long.
 type waiting struct {
-	plugin string
-	events set
+	what, lower string // who waits, and what bounds that
+	events      set
 }
 
 // set holds samples by their index.
@@ -121,7 +122,7 @@ func (l *linter) lint() config.Problems {
 	l.times = make([]time.Duration, len(l.samples))
 	l.stages(l.pipe.Stages, all)
 	l.answerWithin()
-	l.always = true
+	l.always, l.ender = true, ""
 	l.stages(l.pipe.Always, all)
 	return l.problems
 }
@@ -171,21 +172,40 @@ func (l *linter) judge(when string, pos config.Pos) func(i int) verdict {
 	return func(i int) verdict { return list[i] }
 }
 
-func (l *linter) stages(stages []*config.Stage, in set) {
+// stages looks at a list of stages and returns the events for which it may go on
+// after it.
+func (l *linter) stages(stages []*config.Stage, in set) set {
 	for _, s := range stages {
-		verdict := l.judge(s.When, s.WhenPos)
-		through := in.keep(func(i int) bool { return verdict(i)&mayHold != 0 })
-		switch {
-		case through.empty():
-			l.neverTrue(s.WhenPos, verdict, "none of the events that get here meets it", "the branch that it stands in keeps the others out")
-		case s.Plugin != nil:
-			l.plugin(s, through)
-		case s.Switch != nil:
-			l.choose(s, through)
-		case s.Parallel != nil:
-			l.beside(s.Parallel, through)
+		if in.empty() {
+			l.warn(s.Pos, "no callback of WeChat gets to this stage: the raw forward "+l.ender+" before it ends the stages", "give the forward a when, or move it to the end")
+			return in
 		}
+		in = l.stage(s, in)
 	}
+	return in
+}
+
+func (l *linter) stage(s *config.Stage, in set) set {
+	verdict := l.judge(s.When, s.WhenPos)
+	through := in.keep(func(i int) bool { return verdict(i)&mayHold != 0 })
+	after := through
+	switch {
+	case through.empty():
+		advice := "the branch that it stands in keeps the others out"
+		if l.ender != "" {
+			advice = "the raw forward " + l.ender + " before it ends the stages for the others, or the branch that it stands in keeps them out"
+		}
+		l.neverTrue(s.WhenPos, verdict, "none of the events that get here meets it", advice)
+	case s.Plugin != nil:
+		l.plugin(s, through)
+	case s.Forward != nil:
+		after = l.forward(s, through)
+	case s.Switch != nil:
+		after = l.choose(s, through)
+	case s.Parallel != nil:
+		after = l.beside(s.Parallel, through)
+	}
+	return in.keep(func(i int) bool { return after[i] || verdict(i)&mayFail != 0 })
 }
 
 // neverTrue warns of a condition that no event meets that gets to it.
@@ -219,28 +239,63 @@ func (l *linter) plugin(s *config.Stage, in set) {
 		l.warn(pos, text, f.takes())
 		return
 	}
-	if f.Timeout > l.pipe.Deadline && l.pipe.Deadline > 0 {
-		l.warn(s.Pos, fmt.Sprintf("plugin %s may take %s, and the pipeline's deadline is %s", s.Plugin.Name, f.Timeout, l.pipe.Deadline),
-			"raise deadline, or lower the plugin's limits.timeout")
-	}
+	l.deadline(s.Pos, "plugin "+s.Plugin.Name, f.Timeout, "the plugin's limits.timeout")
 	if f.Waits && !s.Async {
-		l.waits = append(l.waits, waiting{s.Plugin.Name, taken})
-		for i, in := range taken {
-			if in {
-				l.times[i] += f.Timeout
-			}
+		l.wait(waiting{s.Plugin.Name, "limits.timeout of these plugins", taken}, f.Timeout)
+	}
+	l.policy(s, "plugin "+s.Plugin.Name, taken)
+}
+
+// forward looks at a forward and returns the events for which the stages may go
+// on after it.
+func (l *linter) forward(s *config.Stage, in set) set {
+	f := s.Forward
+	if f.To == nil { // NoEnv left it open
+		return in
+	}
+	l.deadline(s.Pos, "upstream "+f.To.Name, f.To.Timeout, "the upstream's timeout")
+	if !s.Async {
+		l.wait(waiting{"upstream " + f.To.Name, "the timeout of these upstreams", in}, f.To.Timeout)
+	}
+	onError := l.policy(s, "this forward", in)
+	if f.As != config.ForwardRaw || s.Async || l.always || onError.Kind == config.Skip || onError.Kind == config.Instead {
+		return in
+	}
+	l.ender = s.Name
+	return make(set, len(in))
+}
+
+// deadline warns of a stage whose own time is over that of an event.
+func (l *linter) deadline(pos config.Pos, what string, timeout time.Duration, lower string) {
+	if timeout > l.pipe.Deadline && l.pipe.Deadline > 0 {
+		l.warn(pos, fmt.Sprintf("%s may take %s, and the pipeline's deadline is %s", what, timeout, l.pipe.Deadline), "raise deadline, or lower "+lower)
+	}
+}
+
+// wait notes a stage that may wait for long.
+func (l *linter) wait(w waiting, timeout time.Duration) {
+	l.waits = append(l.waits, w)
+	for i, in := range w.events {
+		if in {
+			l.times[i] += timeout
 		}
 	}
+}
+
+// policy looks at what follows an error of a stage that gets these events, and
+// returns it.
+func (l *linter) policy(s *config.Stage, what string, in set) *config.OnError {
 	onError := s.OnError
 	if onError == nil {
 		onError = &l.pipe.OnError
-	} else if onError.Plugin != nil && l.wanted(onError.Plugin, taken).empty() {
-		l.warn(s.Pos, fmt.Sprintf("on_error: plugin %s takes none of the events of plugin %s", onError.Plugin.Name, s.Plugin.Name),
+	} else if onError.Plugin != nil && l.wanted(onError.Plugin, in).empty() {
+		l.warn(s.Pos, fmt.Sprintf("on_error: plugin %s takes none of the events of %s", onError.Plugin.Name, what),
 			l.facts.Plugins[onError.Plugin.Name].takes())
 	}
 	if !l.always && !s.Async && onError.Kind != config.Queue && onError.Kind != config.Again {
-		l.answered(s.Pos, taken)
+		l.answered(s.Pos, in)
 	}
+	return onError
 }
 
 // answered warns of a stage that is there for events whose answer is business
@@ -264,17 +319,19 @@ func (l *linter) answered(pos config.Pos, in set) {
 }
 
 // choose looks at the branches of a switch, each of which gets what those before
-// it surely don't take.
-func (l *linter) choose(s *config.Stage, in set) {
+// it surely don't take. It returns the events for which the stages may go on after it.
+func (l *linter) choose(s *config.Stage, in set) set {
 	rest, before := in, l.times
-	longest := slices.Clone(before)
+	longest, after := slices.Clone(before), make(set, len(in))
 	for _, b := range s.Switch {
 		verdict := l.judge(b.When, b.WhenPos)
 		through := rest.keep(func(i int) bool { return verdict(i)&mayHold != 0 })
 		switch {
 		case !through.empty():
 			l.times = slices.Clone(before)
-			l.stages(b.Stages, through)
+			for i, goesOn := range l.stages(b.Stages, through) {
+				after[i] = after[i] || goesOn
+			}
 			for i, d := range l.times {
 				longest[i] = max(longest[i], d)
 			}
@@ -286,20 +343,24 @@ func (l *linter) choose(s *config.Stage, in set) {
 		rest = rest.keep(func(i int) bool { return verdict(i)&mayFail != 0 })
 	}
 	l.times = longest
+	return in.keep(func(i int) bool { return after[i] || rest[i] })
 }
 
-// beside looks at stages that run side by side, as long as the longest of them.
-func (l *linter) beside(stages []*config.Stage, in set) {
+// beside looks at stages that run side by side, as long as the longest of them:
+// where one ends the stages, they end.
+func (l *linter) beside(stages []*config.Stage, in set) set {
 	before := l.times
-	longest := slices.Clone(before)
+	longest, after := slices.Clone(before), in
 	for i := range stages {
 		l.times = slices.Clone(before)
-		l.stages(stages[i:i+1], in)
+		goesOn := l.stages(stages[i:i+1], in)
+		after = after.keep(func(i int) bool { return goesOn[i] })
 		for j, d := range l.times {
 			longest[j] = max(longest[j], d)
 		}
 	}
 	l.times = longest
+	return after
 }
 
 // answerWithin warns where the stages that one event meets may wait for longer
@@ -314,12 +375,18 @@ func (l *linter) answerWithin() {
 	if len(l.times) == 0 || l.times[worst] <= l.pipe.AnswerWithin {
 		return
 	}
-	var names []string
+	var names, lower []string
 	for _, w := range l.waits {
-		if w.events[worst] && !slices.Contains(names, w.plugin) {
-			names = append(names, w.plugin)
+		if !w.events[worst] {
+			continue
+		}
+		if !slices.Contains(names, w.what) {
+			names = append(names, w.what)
+		}
+		if !slices.Contains(lower, w.lower) {
+			lower = append(lower, w.lower)
 		}
 	}
 	l.warn(l.pipe.Pos, fmt.Sprintf("the stages that wait (%s) may take %s for one event, and answer_within is %s", strings.Join(names, ", "), l.times[worst], l.pipe.AnswerWithin),
-		"an answer that is late reaches nobody: lower limits.timeout of these plugins")
+		"an answer that is late reaches nobody: lower "+strings.Join(lower, " and "))
 }

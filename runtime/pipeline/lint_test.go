@@ -225,6 +225,71 @@ p.yaml:19:45: warning: when: no event meets it (messages have a type, such as te
 p.yaml:20:11: warning: plugin slow may take 3s, and the pipeline's deadline is 1s (raise deadline, or lower the plugin's limits.timeout)
 p.yaml:22:30: warning: the answer to xpay_refund_notify is business data, and an error of this stage gives none (on_error: again has WeChat send the event once more, queue has it run later)
 p.yaml:23:60: warning: when: plugin keyword takes none of the events that meet it (it takes messages text, voice and no events)`},
+		{"raw forwards end the stages", `
+  stages:
+    - { name: a, forward: { to: old, as: raw }, when: 'type == "text"' }
+    - { name: b, plugin: keyword, when: 'type == "text"' }
+    - { name: c, plugin: keyword }
+    - name: d
+      switch:
+        - { when: 'type == "voice"', stages: [ { name: e, forward: { to: old, as: raw } }, { name: f, plugin: any }, { name: g, plugin: any } ] }
+        - { when: 'content == "x"', stages: [ { name: h, forward: { to: old, as: raw } } ] }
+        - stages: [ { name: i, plugin: any } ]
+    - { name: j, plugin: keyword }
+    - { name: k, parallel: [ { name: l, forward: { to: old, as: raw } }, { name: m, plugin: any } ] }
+    - { name: n, plugin: any }
+  always:
+    - { name: o, forward: { to: old, as: raw } }
+    - { name: p, plugin: any }
+upstreams: { old: { url: "http://h", timeout: 1s } }
+`, `
+p.yaml:13:41: warning: when: none of the events that get here meets it (the raw forward a before it ends the stages for the others, or the branch that it stands in keeps them out)
+p.yaml:17:92: warning: no callback of WeChat gets to this stage: the raw forward e before it ends the stages (give the forward a when, or move it to the end)
+p.yaml:20:7: warning: plugin keyword takes none of the events that get here` + onlyKeyword + `
+p.yaml:22:7: warning: no callback of WeChat gets to this stage: the raw forward l before it ends the stages (give the forward a when, or move it to the end)`},
+		{"raw forwards after which the stages may go on", `
+  stages:
+    - { name: a, forward: { to: old, as: raw }, on_error: skip }
+    - { name: b, forward: { to: old, as: raw }, on_error: { plugin: any } }
+    - { name: c, forward: { to: old, as: raw }, async: true }
+    - { name: d, forward: { to: old, as: raw }, when: 'type == "text" && content == "x"' }
+    - { name: e, plugin: keyword, when: 'type == "text"' }
+    - { name: f, forward: { to: old, as: json } }
+    - { name: g, switch: [ { when: 'type == "text"', stages: [ { name: h, forward: { to: old, as: raw } } ] } ] }
+    - { name: i, plugin: keyword, when: 'type == "voice"' }
+    - { name: j, forward: { to: old, as: raw }, on_error: { reply: { text: x } } }
+upstreams: { old: { url: "http://h", timeout: 500ms, secret: x } }
+`, ""},
+		{"forwards that take their time", `
+  deadline: 5s
+  stages:
+    - { name: a, plugin: slow, when: 'type == "text"' }
+    - { name: b, forward: { to: old, as: json }, when: 'type == "text"' }
+    - { name: c, forward: { to: old, as: json }, async: true }
+    - { name: d, forward: { to: old, as: json }, when: 'type == "voice"' }
+    - { name: e, forward: { to: older, as: json }, when: 'event == "CLICK"' }
+upstreams: { old: { url: "http://h", timeout: 2s, secret: x }, older: { url: "http://h", timeout: 6s, secret: x } }
+`, `
+p.yaml:17:7: warning: upstream older may take 6s, and the pipeline's deadline is 5s (raise deadline, or lower the upstream's timeout)
+p.yaml:10:1: warning: the stages that wait (upstream older) may take 6s for one event, and answer_within is 4.5s (an answer that is late reaches nobody: lower the timeout of these upstreams)`},
+		{"forwards and plugins that take their time", `
+  stages:
+    - { name: a, plugin: slow, when: 'type == "text"' }
+    - { name: b, forward: { to: old, as: raw } }
+upstreams: { old: { url: "http://h" } }
+`, `
+p.yaml:10:1: warning: the stages that wait (slow, upstream old) may take 7s for one event, and answer_within is 4.5s (an answer that is late reaches nobody: lower limits.timeout of these plugins and the timeout of these upstreams)`},
+		{"forwards whose errors have to be answered", `
+  stages:
+    - { name: a, forward: { to: old, as: json }, when: 'event == "check_biz"' }
+    - { name: b, forward: { to: old, as: json }, when: 'event == "check_biz"', on_error: again }
+    - { name: c, forward: { to: old, as: json }, when: 'event == "check_biz"', async: true }
+    - { name: d, forward: { to: old, as: raw }, when: 'type == "voice"', on_error: { plugin: menu } }
+    - { name: e, forward: { to: old, as: raw } }
+upstreams: { old: { url: "http://h", timeout: 1s, secret: x } }
+`, `
+p.yaml:12:7: warning: the answer to check_biz is business data, and an error of this stage gives none (on_error: again has WeChat send the event once more, queue has it run later)
+p.yaml:15:7: warning: on_error: plugin menu takes none of the events of this forward (it takes no messages and events CLICK)`},
 		{"waiting one or the other", `
   on_error: again
   stages:
