@@ -54,12 +54,11 @@ p.yaml:4:11: a key that is not a plain text (quote it)
 p.yaml:4:17: a key that is not a plain text (quote it)
 p.yaml:4:26: a key that is not a plain text (quote it)
 p.yaml:4:32: a key that is not a plain text (quote it)`},
-		{"unknown keys", app + "servr: {}\nserver: { listn: x, inflight: 4096 }\ncallers: {}\ninclude: []\n" + stages, `
+		{"unknown keys", app + "servr: {}\nserver: { listn: x, inflight: 4096 }\ncallers: {}\n" + stages, `
 p.yaml:4:1: unknown key servr (did you mean server?)
 p.yaml:5:11: server: unknown key listn (did you mean listen?)
 p.yaml:5:21: server: unknown key inflight
-p.yaml:6:1: unknown key callers
-p.yaml:7:1: unknown key include`},
+p.yaml:6:1: unknown key callers`},
 		{"parts that don't exist yet", app + `pipeline:
   overflow: queue
   late_reply: [repeat]

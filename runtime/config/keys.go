@@ -21,6 +21,7 @@ var (
 // document is the file as it is decoded, before references are resolved.
 type document struct {
 	version   int
+	include   []Include
 	server    *Server
 	store     *storeDecl
 	upstreams []*upstreamDecl
@@ -50,11 +51,15 @@ type pluginDecl struct {
 
 func documentSection() section[document] {
 	return section[document]{
-		doc: "pipeline.yaml",
+		doc: "pipeline.yaml, or a file that it includes: that has " + includedWords(),
 		keys: []key[document]{
 			{
 				name: "weft", required: true, doc: "the version of this file's format",
 				value: to(integer(1, 1), func(c *document) *int { return &c.version }),
+			},
+			{
+				name: "include", doc: "files with apps and pipelines of their own; a broken one doesn't touch the others",
+				value: to(includeKind(), func(c *document) *[]Include { return &c.include }),
 			},
 			{
 				name: "server", doc: "the host",

@@ -6,12 +6,11 @@ import (
 	"strings"
 )
 
-// build decodes the file, resolves its references and checks what concerns more
-// than one value.
-func (d *decoder) build(root *node) *Config {
+// document decodes the root file and checks what stands only there.
+func (d *decoder) document(root *node) {
 	doc := new(document)
 	if !documentSection().decode(d, root, doc) {
-		return nil
+		return
 	}
 	absent := &node{pos: root.pos, from: root.pos, kind: mapping}
 	if doc.server == nil {
@@ -20,18 +19,20 @@ func (d *decoder) build(root *node) *Config {
 		serverSection().decode(d, absent, doc.server)
 		d.pop()
 	}
-	cfg := &Config{Server: *doc.server}
-	cfg.Store.Dir = cfg.Server.Data
-	if s := doc.store; s != nil && s.embedded != nil && s.embedded.dir != "" {
-		cfg.Store.Dir = s.embedded.dir
-	}
-	d.checkAdmin(cfg.Server, root)
-	d.checkListeners(cfg.Server, root)
+	d.checkAdmin(*doc.server, root)
+	d.checkListeners(*doc.server, root)
+	d.complete(doc)
+}
+
+// complete takes over what a file holds.
+func (d *decoder) complete(doc *document) {
 	if doc.main != nil {
 		d.addMain(doc)
 	}
-	d.link(cfg, doc)
-	return cfg
+	for _, p := range doc.pipelines {
+		p.Unit = d.unit
+	}
+	d.doc = doc
 }
 
 // addMain puts `pipeline` among the pipelines.
@@ -69,39 +70,75 @@ func (d *decoder) checkListeners(s Server, root *node) {
 	d.addAt(at, "server.admin and server.listen are one address", "give each a port of its own")
 }
 
-// link resolves names, in the order plugins, pipelines, apps.
-func (d *decoder) link(cfg *Config, doc *document) {
-	plugins := make(map[string]*pluginDecl, len(doc.plugins))
-	for _, p := range doc.plugins {
-		plugins[p.Name] = p
+// link joins the files, the root first. Plugins are the root's; an app finds the
+// pipelines of its own file, then the root's.
+func link(units []*decoder) *Config {
+	root := units[0].doc
+	cfg := &Config{Server: *root.server}
+	cfg.Store.Dir = cfg.Server.Data
+	if s := root.store; s != nil && s.embedded != nil && s.embedded.dir != "" {
+		cfg.Store.Dir = s.embedded.dir
+	}
+	plugins := make(map[string]*pluginDecl, len(root.plugins))
+	names := make([]string, len(root.plugins))
+	for i, p := range root.plugins {
+		plugins[p.Name], names[i] = p, p.Name
 		cfg.Plugins = append(cfg.Plugins, &p.Plugin)
 	}
-	d.resolvePlugins(doc, plugins)
-	d.resolveUpstreams(cfg, doc.upstreams)
-	uses := make(map[*Pipeline][]*Plugin, len(doc.pipelines))
-	for _, p := range doc.pipelines {
-		d.pipeline(p)
-		uses[&p.Pipeline] = p.uses()
-		cfg.Pipelines = append(cfg.Pipelines, &p.Pipeline)
-	}
-	for _, a := range doc.apps {
-		cfg.Apps = append(cfg.Apps, &a.App)
-		d.appKeys(a)
-		d.appPipeline(a, cfg.Pipelines)
-		if a.Pipeline != nil {
-			d.appConfigs(a, uses[a.Pipeline], plugins)
+	upstreams := takeUpstreams(cfg, root.upstreams)
+	uses := map[*Pipeline][]*Plugin{}
+	for _, d := range units {
+		if d.doc == nil {
+			continue
+		}
+		d.resolvePlugins(plugins, names)
+		d.resolveUpstreams(upstreams)
+		for _, p := range d.doc.pipelines {
+			d.pipeline(p)
+			uses[&p.Pipeline] = p.uses()
+			cfg.Pipelines = append(cfg.Pipelines, &p.Pipeline)
+		}
+		visible := d.doc.visible(root)
+		for _, a := range d.doc.apps {
+			cfg.Apps = append(cfg.Apps, &a.App)
+			d.appKeys(a)
+			d.appPipeline(a, visible)
+			if a.Pipeline != nil {
+				d.appConfigs(a, uses[a.Pipeline], plugins)
+			}
 		}
 	}
-	d.callbackPaths(doc.apps)
-	d.unused(cfg, uses)
+	uniqueApps(units)
+	units[0].unused(cfg, uses)
+	units[0].idleUpstreams(units)
+	for _, d := range units {
+		d.unwalked(cfg)
+	}
+	return cfg
+}
+
+// visible returns the pipelines that apps of a file may name: its own, then
+// those of the root that have another name.
+func (doc *document) visible(root *document) []*Pipeline {
+	var all []*Pipeline
+	own := map[string]bool{}
+	for _, p := range doc.pipelines {
+		own[p.Name] = true
+		all = append(all, &p.Pipeline)
+	}
+	if doc == root {
+		return all
+	}
+	for _, p := range root.pipelines {
+		if !own[p.Name] {
+			all = append(all, &p.Pipeline)
+		}
+	}
+	return all
 }
 
 // resolvePlugins fills in the plugins that stages name.
-func (d *decoder) resolvePlugins(doc *document, plugins map[string]*pluginDecl) {
-	names := make([]string, len(doc.plugins))
-	for i, p := range doc.plugins {
-		names[i] = p.Name
-	}
+func (d *decoder) resolvePlugins(plugins map[string]*pluginDecl, names []string) {
 	for _, ref := range d.plugins {
 		if p := plugins[ref.node.text]; p != nil {
 			ref.set(&p.Plugin)
@@ -283,28 +320,64 @@ func (d *decoder) appPipeline(a *appDecl, pipelines []*Pipeline) {
 	d.addAt(a.pipeline.pos, "apps."+show(a.Name)+".pipeline: there is no pipeline "+a.pipeline.shown(), d.adviceFor(a.pipeline, names))
 }
 
-// callbackPaths refuses paths that two apps have, or that the host serves for an
-// app itself.
-func (d *decoder) callbackPaths(apps []*appDecl) {
-	names := make(map[string]bool, len(apps))
-	for _, a := range apps {
-		names[a.Name] = true
+// uniqueApps refuses an app whose name another file has, and paths that two apps
+// have, or that the host serves for an app itself.
+func uniqueApps(units []*decoder) {
+	apps := map[string]*appDecl{}
+	for _, d := range units {
+		for _, a := range d.apps() {
+			if other := apps[a.Name]; other != nil {
+				d.addTwo(a.Pos, other.Pos, "app "+show(a.Name)+" is also in "+other.Pos.String(), "names of apps are unique over all files")
+				continue
+			}
+			apps[a.Name] = a
+		}
 	}
-	owner := map[string]string{}
-	for _, a := range apps {
-		if a.CallbackPath == "" {
-			continue
+	owner := map[string]*appDecl{}
+	for _, d := range units {
+		for _, a := range d.apps() {
+			d.callbackPath(a, owner[a.CallbackPath], apps)
+			if owner[a.CallbackPath] == nil {
+				owner[a.CallbackPath] = a
+			}
 		}
-		n := a.node.get("callback_path")
-		where := "apps." + show(a.Name) + ".callback_path: "
-		if other, double := owner[a.CallbackPath]; double {
-			d.addAt(n.pos, where+"app "+show(other)+" has this path, too", "")
+	}
+}
+
+// apps are those of the file.
+func (d *decoder) apps() []*appDecl {
+	if d.doc == nil {
+		return nil
+	}
+	return d.doc.apps
+}
+
+// addTwo notes a problem of a place that has another one against it.
+func (d *decoder) addTwo(pos, other Pos, text, advice string) {
+	p := Problem{Pos: pos, Text: text, Advice: advice}
+	if other.File != pos.File {
+		p.Other = other
+	}
+	d.problems = append(d.problems, p)
+}
+
+// callbackPath checks an app's path. owner is another app that has it.
+func (d *decoder) callbackPath(a, owner *appDecl, apps map[string]*appDecl) {
+	if a.CallbackPath == "" {
+		return
+	}
+	pos := a.node.get("callback_path").pos
+	where := "apps." + show(a.Name) + ".callback_path: "
+	if owner != nil {
+		at := ""
+		if owner.Pos.File != d.file {
+			at = " of " + owner.Pos.String()
 		}
-		owner[a.CallbackPath] = a.Name
-		parts := strings.Split(a.CallbackPath, "/")
-		if len(parts) > 2 && slices.Contains(hostFolders(), parts[1]) && names[parts[2]] {
-			d.addAt(n.pos, where+"/"+parts[1]+"/{app} is a path of the host's own", "")
-		}
+		d.addTwo(pos, owner.Pos, where+"app "+show(owner.Name)+at+" has this path, too", "")
+	}
+	parts := strings.Split(a.CallbackPath, "/")
+	if len(parts) > 2 && slices.Contains(hostFolders(), parts[1]) && apps[parts[2]] != nil {
+		d.addTwo(pos, apps[parts[2]].Pos, where+"/"+parts[1]+"/{app} is a path of the host's own", "")
 	}
 }
 
@@ -320,21 +393,30 @@ func (d *decoder) unused(cfg *Config, uses map[*Pipeline][]*Plugin) {
 		d.warn(Pos{File: d.file, Line: 1, Col: 1}, "there are no apps: no callback will be accepted", "")
 	}
 	used := map[*Plugin]bool{}
-	walked := map[*Pipeline]bool{}
-	for _, a := range cfg.Apps {
-		walked[a.Pipeline] = true
-	}
 	for _, p := range cfg.Pipelines {
 		for _, pl := range uses[p] {
 			used[pl] = true
-		}
-		if len(cfg.Apps) > 0 && !walked[p] {
-			d.warn(p.Pos, "no app uses pipeline "+show(p.Name), "")
 		}
 	}
 	for _, p := range cfg.Plugins {
 		if !used[p] {
 			d.warn(p.Pos, "no stage uses plugin "+show(p.Name), "")
+		}
+	}
+}
+
+// unwalked warns of pipelines of the file that no app uses.
+func (d *decoder) unwalked(cfg *Config) {
+	if d.doc == nil || len(cfg.Apps) == 0 {
+		return
+	}
+	walked := map[*Pipeline]bool{}
+	for _, a := range cfg.Apps {
+		walked[a.Pipeline] = true
+	}
+	for _, p := range d.doc.pipelines {
+		if !walked[&p.Pipeline] {
+			d.warn(p.Pos, "no app uses pipeline "+show(p.Name), "")
 		}
 	}
 }

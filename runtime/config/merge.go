@@ -19,7 +19,7 @@ const configOverhead = 256
 // appConfigs merges the app's `with` over the configs of the plugins that its
 // pipeline uses.
 func (d *decoder) appConfigs(a *appDecl, uses []*Plugin, plugins map[string]*pluginDecl) {
-	if d.jsonSize > MaxConfigs { // said where it happened
+	if d.used.json > MaxConfigs { // said where it happened
 		return
 	}
 	names := make([]string, len(uses))
@@ -43,7 +43,7 @@ func (d *decoder) appConfigs(a *appDecl, uses []*Plugin, plugins map[string]*plu
 			d.addAt(c.Pos, fmt.Sprintf("config of plugin %s for app %s: %v", show(p.Name), show(a.Name), err), "")
 		}
 		a.Configs[p.Name] = c
-		if d.jsonSize > MaxConfigs {
+		if d.used.json > MaxConfigs {
 			d.addAt(a.Pos, fmt.Sprintf("apps.%s: the configs of all apps' plugins together are over %d bytes", show(a.Name), MaxConfigs), "")
 			return
 		}
@@ -64,7 +64,7 @@ func (d *decoder) pluginConfig(p *pluginDecl, with entry) (PluginConfig, error) 
 	c := PluginConfig{JSON: w.out, Pos: pos, Unknown: w.unknown, PosOf: func(pointer string) Pos { return find(root, pos, pointer) }}
 	sum := sha256.Sum256(w.out)
 	c.ID = binary.BigEndian.Uint64(sum[:8])
-	d.jsonSize += len(w.out) + configOverhead
+	d.used.json += len(w.out) + configOverhead
 	if len(w.out) > w.max {
 		return c, fmt.Errorf("over %d bytes of JSON", w.max)
 	}

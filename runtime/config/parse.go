@@ -19,11 +19,15 @@ const (
 	MaxFile         = 4 << 20  // bytes of a file
 	MaxValues       = 100_000  // values in a file, aliases followed
 	MaxDepth        = 64       // nesting, aliases followed
-	MaxText         = 16 << 20 // bytes of all scalars together, aliases followed and expanded
+	MaxText         = 16 << 20 // bytes of all scalars of a file together, aliases followed and expanded
+	MaxIncluded     = 1000     // included files
+	MaxFiles        = 64 << 20 // bytes of all files
+	MaxAllValues    = 1 << 20  // values in all files
+	MaxAllText      = 64 << 20 // bytes of all scalars of all files
 	MaxExpanded     = 1 << 20  // bytes of one scalar after expansion, and of a secret file
 	MaxPluginConfig = 1 << 20  // bytes of JSON of one plugin's config in one app
 	MaxConfigs      = 64 << 20 // bytes that all of them take, about
-	MaxProblems     = 100      // problems that are listed; a last one counts the rest
+	MaxProblems     = 100      // problems of a file that are listed; a last one counts the rest
 )
 
 // Options is what Parse may use beside the bytes.
@@ -38,19 +42,29 @@ type Options struct {
 	NoEnv bool
 }
 
-// Parse reads a pipeline.yaml. file is its path, for positions and as the place
-// that relative paths start from.
+// Parse reads a pipeline.yaml and the files that it includes: see Includes. file
+// is its path, for positions and as the place that relative paths start from.
 //
-// Problems holds all that is wrong and all warnings, sorted by place, at most
-// MaxProblems of them and one more that counts the rest. Config is nil where
-// Problems.Err is not nil.
-func Parse(file string, src []byte, opt Options) (*Config, Problems) {
-	d := &decoder{file: file, dir: filepath.Dir(file), expand: newExpander(file, opt), hidden: map[*Stage]bool{}, strangers: map[*Upstream]bool{}}
-	var cfg *Config
-	if root := d.readYAML(src); root != nil {
-		cfg = d.build(root)
+// Problems holds all that is wrong and all warnings, file by file: the root's
+// first, then by Source.Name; those of a file by place, at most MaxProblems of
+// them and one more that counts the rest. The file of a problem's Pos is the one
+// that is to be changed or, where Other is set, one of the two. Config is nil
+// where Problems.Err is not nil.
+func Parse(file string, src []byte, opt Options, included ...Source) (*Config, Problems) {
+	root := newDecoder(file, opt, new(usage))
+	units := []*decoder{root}
+	if n := root.readYAML(src); n != nil {
+		root.document(n)
 	}
-	problems := d.finish()
+	units = append(units, root.included(src, included, opt)...)
+	var cfg *Config
+	if root.doc != nil {
+		cfg = link(units)
+	}
+	var problems Problems
+	for _, d := range units {
+		problems = append(problems, d.finish()...)
+	}
 	if problems.Err() != nil {
 		return nil, problems
 	}
@@ -59,18 +73,30 @@ func Parse(file string, src []byte, opt Options) (*Config, Problems) {
 
 // decoder collects what is found on the way through one file.
 type decoder struct {
-	file      string
-	dir       string
-	lines     int      // how many the file has
-	path      []string // the keys down to the value that is being read
-	expand    *expander
-	problems  []Problem
-	plugins   []pluginRef        // references that are resolved once all plugins are known
-	forwards  []upstreamRef      // the same of upstreams
-	unnamed   []*Stage           // stages that get the name of their plugin
-	hidden    map[*Stage]bool    // stages whose name is an expanded value
-	strangers map[*Upstream]bool // upstreams with nothing to tell them who sends
-	jsonSize  int                // bytes of the plugin configs made so far
+	file     string
+	dir      string
+	unit     string    // Source.Name; "" in the root
+	doc      *document // nil where the file can't be read as one
+	lines    int       // how many the file has
+	path     []string  // the keys down to the value that is being read
+	expand   *expander
+	problems []Problem
+	plugins  []pluginRef     // references that are resolved once all plugins are known
+	forwards []upstreamRef   // the same of upstreams
+	unnamed  []*Stage        // stages that get the name of their plugin
+	hidden   map[*Stage]bool // stages whose name is an expanded value
+	used     *usage
+}
+
+// usage is what all files together have taken of the limits so far.
+type usage struct {
+	values int
+	text   int // bytes of scalars
+	json   int // bytes of plugin configs
+}
+
+func newDecoder(file string, opt Options, used *usage) *decoder {
+	return &decoder{file: file, dir: filepath.Dir(file), expand: newExpander(file, opt), hidden: map[*Stage]bool{}, used: used}
 }
 
 // pluginRef is a plugin's name where one is used.

@@ -26,6 +26,9 @@ type Problem struct {
 	Warning bool   // not wrong in itself
 	Text    string // what is wrong; never a secret or an expanded value
 	Advice  string // what to do; "" where Text says it all
+	// Other is the other of two places that can't both be, in another file than
+	// Pos; zero where there is none.
+	Other Pos
 }
 
 // String returns the problem as one line: where, what, what to do.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -15,9 +16,10 @@ type schemaObject = map[string]any
 const referenceForm = `\$\{([A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?|file:[^}]+)\}`
 
 // Schema returns the JSON Schema 2020-12 of pipeline.yaml, indented, made from
-// the table that Parse reads by. It accepts what Parse accepts, with ${…} as it
-// stands in the file. What it can't say, and Parse does: ranges of durations and of sizes with a
-// unit, and what hangs on more than one value.
+// the table that Parse reads by. It is the schema of included files, too. It
+// accepts what Parse accepts, with ${…} as it stands in the file. What it can't
+// say, and Parse does: ranges of durations and of sizes with a unit, what hangs on
+// more than one value, and that an included file has fewer keys.
 func Schema() ([]byte, error) {
 	w := schemaWriter{defs: schemaObject{
 		"reference": schemaObject{
@@ -26,6 +28,11 @@ func Schema() ([]byte, error) {
 		},
 	}}
 	root := w.section(documentSection())
+	for name, value := range root["properties"].(schemaObject) {
+		if p := value.(schemaObject); !slices.Contains(includedKeys(), name) {
+			p["description"] = fmt.Sprint(p["description"], "\nIn the root file only.")
+		}
+	}
 	root["$schema"] = "https://json-schema.org/draft/2020-12/schema"
 	root["title"] = "pipeline.yaml"
 	root["$defs"] = w.defs

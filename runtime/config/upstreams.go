@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"net/textproto"
 	"net/url"
@@ -199,26 +200,36 @@ type upstreamRef struct {
 	forward *Forward
 }
 
-// resolveUpstreams fills in the upstreams that stages name, and warns of those
-// that none does.
-func (d *decoder) resolveUpstreams(cfg *Config, upstreams []*upstreamDecl) {
-	names := make([]string, len(upstreams))
-	for i, u := range upstreams {
-		names[i] = u.Name
+// takeUpstreams puts the root's upstreams into cfg.
+func takeUpstreams(cfg *Config, decls []*upstreamDecl) map[string]*Upstream {
+	all := make(map[string]*Upstream, len(decls))
+	for _, u := range decls {
 		u.Open = u.node.open()
+		u.stranger = u.node.get("secret") == nil && u.node.get("headers") == nil
 		cfg.Upstreams = append(cfg.Upstreams, &u.Upstream)
-		d.strangers[&u.Upstream] = u.node.get("secret") == nil && u.node.get("headers") == nil
+		all[u.Name] = &u.Upstream
 	}
-	used := map[string]bool{}
+	return all
+}
+
+// resolveUpstreams fills in the upstreams that stages of the file name.
+func (d *decoder) resolveUpstreams(upstreams map[string]*Upstream) {
 	for _, ref := range d.forwards {
-		used[ref.node.text] = true
-		if i := slices.Index(names, ref.node.text); i >= 0 {
-			ref.forward.To = cfg.Upstreams[i]
-			continue
+		if ref.forward.To = upstreams[ref.node.text]; ref.forward.To == nil {
+			d.addAt(ref.node.pos, ref.path+": there is no upstream "+ref.node.shown(), d.adviceFor(ref.node, slices.Sorted(maps.Keys(upstreams))))
 		}
-		d.addAt(ref.node.pos, ref.path+": there is no upstream "+ref.node.shown(), d.adviceFor(ref.node, names))
 	}
-	for _, u := range cfg.Upstreams {
+}
+
+// idleUpstreams warns of the root's upstreams that no stage of any file names.
+func (d *decoder) idleUpstreams(units []*decoder) {
+	used := map[string]bool{}
+	for _, u := range units {
+		for _, ref := range u.forwards {
+			used[ref.node.text] = true
+		}
+	}
+	for _, u := range d.doc.upstreams {
 		if !used[u.Name] {
 			d.warn(u.Pos, "no stage uses upstream "+show(u.Name), "")
 		}
@@ -234,7 +245,7 @@ func (n *node) open() bool {
 // checkForwards warns of upstreams that can't know whose the events are.
 func (d *decoder) checkForwards(p *pipelineDecl) {
 	p.each(func(s *Stage, _ bool) {
-		if f := s.Forward; f != nil && f.As == ForwardJSON && d.strangers[f.To] {
+		if f := s.Forward; f != nil && f.As == ForwardJSON && f.To != nil && f.To.stranger {
 			d.warn(s.Pos, fmt.Sprintf("stage%s: upstream %s can't tell who sends: it has neither secret nor headers", d.named(s), show(f.To.Name)), "")
 		}
 	})

@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// Config is a checked pipeline.yaml: every reference resolves, every default is
+// Config is a checked pipeline.yaml with what it includes: every reference resolves, every default is
 // in place, every value is in its range. It is not changed after Parse.
 type Config struct {
 	Server    Server
 	Store     Store
 	Upstreams []*Upstream // in the order of the file
-	Apps      []*App      // in the order of the file
+	Apps      []*App      // the root's in the order of the file, then each included file's
 	Plugins   []*Plugin   // in the order of the file
-	Pipelines []*Pipeline // in the order of the file
+	Pipelines []*Pipeline // as Apps
 }
 
 // Server is the section server.
@@ -44,6 +44,8 @@ type Upstream struct {
 	Connections int               // at once
 	// Open says that Options.NoEnv left a value of it open.
 	Open bool
+	// stranger says that requests have nothing to tell it who sends.
+	stranger bool
 }
 
 // AppType is the kind of an app.
@@ -159,7 +161,8 @@ const MaxAnswerWithin = 4900 * time.Millisecond
 // Pipeline is an entry of pipelines.
 type Pipeline struct {
 	Pos          Pos
-	Name         string
+	Name         string // unique in its file
+	Unit         string // Source.Name of the file that it stands in; "" for the root
 	AnswerWithin time.Duration
 	Deadline     time.Duration
 	Dedupe       time.Duration // 0: off
@@ -167,6 +170,15 @@ type Pipeline struct {
 	OnError      OnError
 	Stages       []*Stage
 	Always       []*Stage
+}
+
+// Label is the pipeline's name among those of all files, the same as long as
+// neither its name nor its file's place beside the root changes.
+func (p *Pipeline) Label() string {
+	if p.Unit == "" {
+		return p.Name
+	}
+	return p.Unit + ":" + p.Name
 }
 
 // Stage is one step. Exactly one of Plugin, Reply, Forward, Switch and Parallel

@@ -126,6 +126,8 @@ func (d *decoder) readYAML(src []byte) *node {
 	}
 	r := &reader{d: d}
 	root := r.node(doc.Content[0], 1)
+	d.used.values += r.values
+	d.used.text += r.bytes
 	if r.full {
 		return nil
 	}
@@ -195,6 +197,10 @@ func (r *reader) within(pos Pos, n *yaml.Node, depth int) bool {
 		text = fmt.Sprintf("has more than %d values", MaxValues)
 	case r.bytes > MaxText:
 		text = fmt.Sprintf("has more than %d bytes of text", MaxText)
+	case r.d.used.values+r.values > MaxAllValues:
+		text = fmt.Sprintf("and those before it have more than %d values", MaxAllValues)
+	case r.d.used.text+r.bytes > MaxAllText:
+		text = fmt.Sprintf("and those before it have more than %d bytes of text", MaxAllText)
 	default:
 		return true
 	}

@@ -29,7 +29,7 @@ type app struct {
 
 // pipe is one pipeline.
 type pipe struct {
-	name         string
+	name         string // its label
 	answerWithin time.Duration
 	deadline     time.Duration
 	dedupe       time.Duration // 0: off
@@ -112,7 +112,7 @@ type builder struct {
 
 func (b *builder) pipe(c *config.Pipeline) *pipe {
 	p := &pipe{
-		name: c.Name, answerWithin: c.AnswerWithin, deadline: c.Deadline, dedupe: c.Dedupe, orderUser: c.OrderUser,
+		name: c.Label(), answerWithin: c.AnswerWithin, deadline: c.Deadline, dedupe: c.Dedupe, orderUser: c.OrderUser,
 		paths: make(map[string][]int), single: make(map[string]*stage),
 	}
 	inherited := b.policy(&c.OnError, c.Pos)

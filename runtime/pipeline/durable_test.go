@@ -280,6 +280,36 @@ func TestRetryOfKnownDeadLetter(t *testing.T) {
 	})
 }
 
+// TestIncludedPipelines: an entry finds its pipeline among those of its name in
+// other files, and doesn't take one of them for its own.
+func TestIncludedPipelines(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.pipe.Unit = "apps/a.yaml"
+		p := failing("upstream")
+		w.stage("s", p).OnError = &config.OnError{Kind: config.Queue}
+		w.up()
+		w.deliver("e1")
+		w.down()
+		if n := w.count("weft_stage_errors_total", "apps/a.yaml:main", "upstream", "s"); n != 1 {
+			t.Errorf("%d errors of apps/a.yaml:main", n)
+		}
+		w.up()
+		w.pass(time.Minute)
+		w.down()
+		before := p.runs.Load()
+		if before < 2 {
+			t.Errorf("%d runs", before)
+		}
+		w.pipe.Unit = ""
+		w.up()
+		defer w.down()
+		w.pass(time.Hour)
+		if list := w.store.list(); len(list) != 1 || list[0].Reason != "stage s of pipeline apps/a.yaml:main is no more" || p.runs.Load() != before {
+			t.Errorf("%+v, %d runs", list, p.runs.Load()-before)
+		}
+	})
+}
+
 // Entries that nothing can be done with are dead letters, with the reason.
 func TestDeadLetters(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {

@@ -44,7 +44,7 @@ func (g *grapher) pipeline(cfg *config.Config, p *config.Pipeline, prefix string
 	g.prefix, g.pipe, g.names, g.ends, g.always = prefix, p, map[*config.Stage]string{}, map[string]bool{}, false
 	g.name(p.Stages)
 	g.name(p.Always)
-	g.line("  subgraph %s[\"pipeline %s\"]", prefix, label(p.Name))
+	g.line("  subgraph %s[\"pipeline %s\"]", prefix, label(p.Label()))
 	start, answer := prefix+"start", prefix+"answer"
 	g.line("    %s([\"%s\"])", start, label(appsOf(cfg, p)))
 	g.line("    %s([\"answer, within %s\"])", answer, label(p.AnswerWithin.String()))

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,11 +17,11 @@ import (
 
 // CheckReport is what Check found.
 type CheckReport struct {
-	Problems config.Problems // sorted by place
+	Problems config.Problems // sorted by file and place
 	Ceilings []Ceiling       // of the plugins that may wait, in the order of the file
 }
 
-// Check reads file, loads and admits every plugin, checks every config, builds
+// Check reads file and what it includes, loads and admits every plugin, checks every config, builds
 // the pipelines and lints them. It serves, binds and dials nothing and does not
 // open the store. With noEnv no variable and no secret file is read, and what
 // hangs on one without a default is not checked. The error is a file that can't be
@@ -46,12 +45,7 @@ func Check(ctx context.Context, file string, noEnv bool) (*CheckReport, error) {
 		return nil, errors.Join(err, box.Close(context.WithoutCancel(ctx)))
 	}
 	problems = slices.Concat(problems, a.problems, a.appProblems(), pipeline.Lint(cfg, a.facts()))
-	slices.SortStableFunc(problems, func(a, b config.Problem) int {
-		if noPlaceA, noPlaceB := a.Pos.Line == 0, b.Pos.Line == 0; noPlaceA != noPlaceB {
-			return cmp.Compare(b.Pos.Line, a.Pos.Line) // at the end
-		}
-		return cmp.Or(cmp.Compare(a.Pos.Line, b.Pos.Line), cmp.Compare(a.Pos.Col, b.Pos.Col))
-	})
+	sortProblems(file, problems)
 	report := &CheckReport{Problems: slices.Compact(problems), Ceilings: a.ceilings()}
 	return report, errors.Join(a.close(ctx), box.Close(ctx))
 }
