@@ -15,6 +15,9 @@ type Call struct {
 	// call reply answers INVALID. In a mini program (Event.AppType) only
 	// transfer and raw are passive.
 	Passive bool
+	// State serves the host call state in this call, where it is granted; nil:
+	// the plugin's own.
+	State State
 }
 
 // Result is what a call came to.
@@ -51,6 +54,7 @@ type callState struct {
 	event    *hostapi.Event
 	earlier  int // annotations of earlier stages
 	passive  bool
+	state    State // of this call; nil: the plugin's own
 	stateOps int
 	answered int64  // bytes of responses so far
 	response []byte // the last response that did not fit

@@ -75,8 +75,8 @@ func TestCheck(t *testing.T) {
 			}
 		})
 	}
-	if len(s.plugins) > 0 {
-		t.Errorf("%d plugins are left", len(s.plugins))
+	if len(s.modules) > 0 {
+		t.Errorf("%d plugins are left", len(s.modules))
 	}
 }
 

@@ -19,6 +19,7 @@ var (
 type LoadError struct {
 	Plugin   string   // its name in pipeline.yaml
 	Problems []string // each says what, where and what to do; at least one
+	err      error    // what Unwrap gives
 }
 
 // Error gives one problem in one line, more as a list.
@@ -28,6 +29,10 @@ func (e *LoadError) Error() string {
 	}
 	return fmt.Sprintf("plugin %s: %d problems:\n  - %s", e.Plugin, len(e.Problems), strings.Join(e.Problems, "\n  - "))
 }
+
+// Unwrap gives the context's error where Load ended with its context, ErrClosed
+// where the sandbox was closed before, else nil.
+func (e *LoadError) Unwrap() error { return e.err }
 
 // reason says what ended a call, as the metrics of services.md name it.
 type reason int

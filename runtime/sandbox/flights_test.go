@@ -24,7 +24,7 @@ func TestFlights(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var f flights
+				var f flights[string, *fuel.Module]
 				runs, release := 0, make(chan struct{})
 				go func() {
 					_, err := f.do(t.Context(), "a", func() (*fuel.Module, error) {
@@ -64,7 +64,7 @@ func TestFlights(t *testing.T) {
 
 // TestFlightsPanic: a panic of the host doesn't leave others waiting.
 func TestFlightsPanic(t *testing.T) {
-	var f flights
+	var f flights[string, *fuel.Module]
 	func() {
 		defer func() {
 			if recover() == nil {

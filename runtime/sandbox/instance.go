@@ -31,7 +31,7 @@ const fairTime = time.Second
 // instance is one live copy of a plugin. One call at a time uses it: the one
 // that holds its place in the pool.
 type instance struct {
-	plugin *Plugin
+	plugin *loaded
 	module api.Module
 	memory api.Memory
 	bound  bound
@@ -52,51 +52,51 @@ type instance struct {
 
 // newInstance makes a copy of the plugin and runs its start. The error is a
 // *CallError where the guest is at fault, else ctx's or wazero's.
-func (p *Plugin) newInstance(ctx context.Context) (_ *instance, err error) {
-	linear, err := newLinearMemory(p.startMemory(), uint64(p.limits.Memory))
+func (l *loaded) newInstance(ctx context.Context) (_ *instance, err error) {
+	linear, err := newLinearMemory(l.startMemory(), uint64(l.limits.Memory))
 	if err != nil {
 		return nil, err
 	}
 	in := &instance{
-		plugin: p,
+		plugin: l,
 		linear: linear,
 		stdout: lineWriter{level: slog.LevelInfo},
 		stderr: lineWriter{level: slog.LevelWarn},
 	}
 	defer func() {
 		if v := recover(); v != nil {
-			err = errors.Join(p.hostPanicked(v), in.close(ctx))
+			err = errors.Join(l.hostPanicked(v), in.close(ctx))
 		}
 	}()
 	// Without a name instances don't meet in wazero's table of names; without
 	// start functions no guest code runs before it is bounded.
 	cfg := wazero.NewModuleConfig().WithName("").WithStartFunctions()
-	module, err := p.runtime.InstantiateModule(experimental.WithMemoryAllocator(ctx, in.linear), p.compiled, cfg)
+	module, err := l.runtime.InstantiateModule(experimental.WithMemoryAllocator(ctx, in.linear), l.compiled, cfg)
 	if err != nil {
-		failed := p.callError(reasonTrap, "instantiate: "+cleanText([]byte(err.Error())))
+		failed := l.callError(reasonTrap, "instantiate: "+cleanText([]byte(err.Error())))
 		return nil, errors.Join(failed, linear.free()) // wazero doesn't free it then
 	}
 	in.module, in.memory = module, module.Memory()
-	p.counts.ledger.begin(&in.usage)
+	l.counts.ledger.begin(&in.usage)
 	in.bound = bound{in: in, turn: make(chan struct{}, 1)}
 	// The rewriter exports both, and wazero has validated their types.
-	in.bound.fuel = module.ExportedGlobal(p.module.Fuel).(api.MutableGlobal)
-	in.bound.stack = module.ExportedGlobal(p.module.Stack).(api.MutableGlobal)
+	in.bound.fuel = module.ExportedGlobal(l.module.Fuel).(api.MutableGlobal)
+	in.bound.stack = module.ExportedGlobal(l.module.Stack).(api.MutableGlobal)
 	in.buffer = module.ExportedFunction(hostapi.ExportBuffer)
 	in.handle = module.ExportedFunction(hostapi.ExportHandle)
 	in.check = module.ExportedFunction(hostapi.ExportCheck)
 	if err := in.start(ctx); err != nil {
 		return nil, errors.Join(err, in.close(ctx))
 	}
-	if p.isolation == IsolationEvent {
+	if l.isolation == IsolationEvent {
 		in.keep()
 	}
 	return in, nil
 }
 
 // startMemory is what an instance's memory begins with, in bytes.
-func (p *Plugin) startMemory() uint64 {
-	return uint64(p.compiled.ExportedMemories()[exportMemory].Min()) * pageSize
+func (l *loaded) startMemory() uint64 {
+	return uint64(l.compiled.ExportedMemories()[exportMemory].Min()) * pageSize
 }
 
 // start runs the guest's start and asks it for its buffer.
@@ -165,7 +165,7 @@ func (in *instance) checkConfig(ctx context.Context, json []byte) *CallError {
 func (in *instance) handleEvent(ctx context.Context, call *Call, cfg *Config) (Result, *CallError) {
 	state := callState{
 		phase: phaseHandle, config: cfg.JSON,
-		event: call.Event, earlier: len(call.Attrs), passive: call.Passive,
+		event: call.Event, earlier: len(call.Attrs), passive: call.Passive, state: call.State,
 	}
 	if err := in.putEvent(ctx, call, cfg.ID, state); err != nil {
 		return Result{}, err

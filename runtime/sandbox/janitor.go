@@ -21,31 +21,31 @@ func (s *Sandbox) janitor(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
-			for _, p := range s.all() {
-				p.sweep(ctx, now)
+			for _, l := range s.all() {
+				l.sweep(ctx, now)
 			}
 		}
 	}
 }
 
-// all gives the plugins of which something may run.
-func (s *Sandbox) all() []*Plugin {
+// all gives the modules of which something may run.
+func (s *Sandbox) all() []*loaded {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Collect(maps.Keys(s.plugins))
+	return slices.Collect(maps.Keys(s.modules))
 }
 
-// sweep ends the plugin's instances that were idle for long.
-func (p *Plugin) sweep(ctx context.Context, now time.Time) {
-	for _, in := range p.pool.expire(now) {
-		p.retire(ctx, in, wornIdle)
+// sweep ends the instances that were idle for long.
+func (l *loaded) sweep(ctx context.Context, now time.Time) {
+	for _, in := range l.pool.expire(now) {
+		l.retire(ctx, in, wornIdle)
 	}
 }
 
 // retire counts and ends an instance that is worn, and out of its pool.
-func (p *Plugin) retire(ctx context.Context, in *instance, why worn) {
-	p.counts.worn[why].Add(1)
+func (l *loaded) retire(ctx context.Context, in *instance, why worn) {
+	l.counts.worn[why].Add(1)
 	if err := in.close(context.WithoutCancel(ctx)); err != nil {
-		p.log.Error("close an instance", slog.Any("error", err))
+		l.log.Error("close an instance", slog.Any("error", err))
 	}
 }

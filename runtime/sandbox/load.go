@@ -29,6 +29,8 @@ type Spec struct {
 	Isolation Isolation
 	// State serves the host call state. Required where it is granted.
 	State State
+	// StateOf is the plugin whose keys it reads and writes; "": its own.
+	StateOf string
 }
 
 // Grants are the capabilities that an operator gives a plugin. In force is what
@@ -71,52 +73,94 @@ const (
 //
 // A module that is not in the cache is compiled in a process of its own, which
 // takes a second for a guest in Go, a minute at most, and ends with ctx.
+//
+// Where a Plugin of the same name, module, grants and limits in force, isolation,
+// State and StateOf is not closed yet, the result shares its instances and its counters:
+// nothing is compiled or started. So do Plugins that are loaded at once.
 func (s *Sandbox) Load(ctx context.Context, spec Spec) (*Plugin, error) {
 	if err := s.begin(); err != nil {
-		return nil, &LoadError{Plugin: spec.Name, Problems: []string{err.Error()}}
+		return nil, &LoadError{Plugin: spec.Name, Problems: []string{err.Error()}, err: err}
 	}
 	defer s.end()
-	p, problems := s.load(ctx, spec)
+	man, limits, problems := inspect(spec, rewriting(spec.Isolation))
 	if len(problems) > 0 {
 		return nil, &LoadError{Plugin: spec.Name, Problems: problems}
 	}
-	return p, nil
+	key := moduleKey{
+		name: spec.Name, digest: sha256.Sum256(spec.Wasm), limits: limits,
+		isolation: spec.Isolation, state: identity(spec.State), stateOf: cmp.Or(spec.StateOf, spec.Name),
+	}
+	if _, ok := man.Capabilities["state"]; ok {
+		key.grants.State = spec.Grants.State
+	}
+	p, err := s.share(ctx, key, func() (*Plugin, []string) { return s.load(ctx, key, man, spec) })
+	if refused := (*LoadError)(nil); err != nil && !errors.As(err, &refused) {
+		err = &LoadError{Plugin: spec.Name, Problems: []string{err.Error()}, err: err}
+	}
+	return p, err
 }
 
-func (s *Sandbox) load(ctx context.Context, spec Spec) (*Plugin, []string) {
-	opt := fuel.Options{Module: moduleFuel, Name: nameRefuel, Globals: spec.Isolation == IsolationEvent}
-	man, limits, problems := inspect(spec, opt)
-	if len(problems) > 0 {
-		return nil, problems
+// share gives a view of a module that is there, or that another is loading, and
+// loads it where there is none.
+func (s *Sandbox) share(ctx context.Context, key moduleKey, load func() (*Plugin, []string)) (*Plugin, error) {
+	for {
+		if p := s.join(key); p != nil {
+			return p, nil
+		}
+		var mine *Plugin
+		_, err := s.loads.do(ctx, key, func() (struct{}, error) {
+			if mine = s.join(key); mine != nil { // it was ready just now
+				return struct{}{}, nil
+			}
+			var problems []string
+			if mine, problems = load(); len(problems) > 0 {
+				return struct{}{}, &LoadError{Plugin: key.name, Problems: problems, err: ctx.Err()}
+			}
+			return struct{}{}, nil
+		})
+		if err != nil || mine != nil {
+			return mine, err
+		}
+		// Whoever loaded it may have closed it again.
 	}
-	digest := sha256.Sum256(spec.Wasm)
-	p := &Plugin{
+}
+
+// rewriting says how modules are rewritten.
+func rewriting(isolation Isolation) fuel.Options {
+	return fuel.Options{Module: moduleFuel, Name: nameRefuel, Globals: isolation == IsolationEvent}
+}
+
+// load gives the first view of a module.
+func (s *Sandbox) load(ctx context.Context, key moduleKey, man *manifest.Manifest, spec Spec) (*Plugin, []string) {
+	l := &loaded{
 		sandbox:   s,
-		name:      spec.Name,
+		key:       key,
+		name:      key.name,
 		manifest:  man,
-		digest:    hex.EncodeToString(digest[:]),
-		log:       s.opt.Logger.With(slog.String("plugin", spec.Name)),
-		limits:    limits,
+		digest:    hex.EncodeToString(key.digest[:]),
+		log:       s.opt.Logger.With(slog.String("plugin", key.name)),
+		grants:    key.grants,
+		limits:    key.limits,
 		state:     spec.State,
-		isolation: spec.Isolation,
+		stateOf:   key.stateOf,
+		isolation: key.isolation,
 		closed:    make(chan struct{}),
 	}
-	p.failures = s.failuresOf(p.name, p.log)
-	if _, ok := man.Capabilities["state"]; ok {
-		p.grants.State = spec.Grants.State
-	}
-	p.pool = newPools(spec.Isolation, p.limits.Instances, p.newInstance)
-	if p.module, problems = s.prepare(ctx, spec.Wasm, digest, opt); len(problems) > 0 {
+	l.failures = s.failuresOf(l.name, l.log)
+	l.pool = newPools(l.isolation, l.limits.Instances, l.newInstance)
+	var problems []string
+	if l.module, problems = s.prepare(ctx, spec.Wasm, key.digest, rewriting(l.isolation)); len(problems) > 0 {
 		return nil, problems
 	}
-	if problems = checkIsolation(p.name, spec.Isolation, p.module); len(problems) > 0 {
+	if problems = checkIsolation(l.name, l.isolation, l.module); len(problems) > 0 {
 		return nil, problems
 	}
-	if err := s.compile(ctx, p); err != nil {
+	if err := s.compile(ctx, l); err != nil {
 		return nil, []string{err.Error()}
 	}
-	p.life, p.kill = context.WithCancel(context.Background())
-	if err := p.warm(ctx); err != nil {
+	l.life, l.kill = context.WithCancel(context.Background())
+	p, err := l.warm(ctx)
+	if err != nil {
 		return nil, []string{err.Error()}
 	}
 	return p, nil
@@ -209,20 +253,20 @@ func sizeText(n int64) string {
 }
 
 // compile takes the native code of the module from the cache.
-func (s *Sandbox) compile(ctx context.Context, p *Plugin) error {
+func (s *Sandbox) compile(ctx context.Context, l *loaded) error {
 	r, err := s.newRuntime(ctx)
 	if err != nil {
 		return fmt.Errorf("set up its runtime: %w", err)
 	}
-	compiled, err := s.takeCode(ctx, r, p.module.Wasm)
+	compiled, err := s.takeCode(ctx, r, l.module.Wasm)
 	if err != nil {
 		return errors.Join(fmt.Errorf("the module can't be compiled: %s", firstLine(err)), r.Close(ctx))
 	}
-	p.runtime, p.compiled = r, compiled
+	l.runtime, l.compiled = r, compiled
 	// Without its bytes, 4 MB of a guest in Go. Another load may use the original.
-	kept := *p.module
+	kept := *l.module
 	kept.Wasm = nil
-	p.module = &kept
+	l.module = &kept
 	return nil
 }
 
@@ -247,24 +291,26 @@ func compileModule(ctx context.Context, r wazero.Runtime, wasm []byte) (_ wazero
 	return r.CompileModule(ctx, wasm)
 }
 
-// warm starts the first instance; where that fails, nothing of p is left.
-func (p *Plugin) warm(ctx context.Context) error {
-	in, err := p.pool.acquire(ctx, "")
+// warm starts the first instance and gives the first view; where that fails,
+// nothing of l is left.
+func (l *loaded) warm(ctx context.Context) (p *Plugin, err error) {
+	in, err := l.pool.acquire(ctx, "")
 	if err == nil {
-		p.giveBack(ctx, in, "", nil)
-		err = p.sandbox.add(p)
+		l.giveBack(ctx, in, "", nil)
+		p, err = l.sandbox.add(l)
 	}
 	if err == nil {
-		return nil
+		return p, nil
 	}
 	text := err.Error()
 	var call *CallError
 	if errors.As(err, &call) {
 		text = call.text
-		p.discarded(ctx, call, nil)
+		l.discarded(ctx, call, nil)
 	}
-	if errClose := p.Close(ctx); errClose != nil {
-		p.log.Error("close a plugin that did not load", slog.Any("error", errClose))
+	l.shut(ctx)
+	if errClose := l.wait(ctx); errClose != nil {
+		l.log.Error("close a plugin that did not load", slog.Any("error", errClose))
 	}
-	return fmt.Errorf("it did not start: %s", text)
+	return nil, fmt.Errorf("it did not start: %s", text)
 }

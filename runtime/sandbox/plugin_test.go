@@ -217,7 +217,9 @@ func TestSandboxCloseWaits(t *testing.T) {
 	spec := watSpec(t, "empty", "")
 	synctest.Test(t, func(t *testing.T) {
 		s := newSandbox(t, Options{})
-		p, other := load(t, s, spec), load(t, s, spec)
+		p := load(t, s, spec)
+		spec.Name = "other"
+		other := load(t, s, spec)
 		in, failed := p.acquire(context.Background(), "shop")
 		if failed != nil {
 			t.Fatal(failed)

@@ -21,6 +21,8 @@ import (
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
+
+	"github.com/weft-dev/weft/runtime/sandbox/fuel"
 )
 
 // Options are the surroundings of a Sandbox. The zero value works.
@@ -53,7 +55,8 @@ type Sandbox struct {
 	started time.Time // what time limits count from
 	clock0  time.Time // by Now: what the guests' monotonic clock counts from
 	cache   *moduleCache
-	flights flights
+	flights flights[string, *fuel.Module] // by cache key
+	loads   flights[moduleKey, struct{}]
 	seed    maphash.Seed
 	taking  [64]sync.Mutex // by a hash of the module: held while its code is taken from the cache
 	tokens  *tokens
@@ -65,9 +68,10 @@ type Sandbox struct {
 	compileCPU    int64         // seconds of processor time, where nobody looks at compileTime
 
 	mu      sync.Mutex
-	plugins map[*Plugin]struct{} // those of which something may run; nil once closed
-	loading int                  // calls of Load under way
-	loaded  chan struct{}        // closed once there are none, after Close began
+	modules map[*loaded]struct{}  // those of which something may run; nil once closed
+	live    map[moduleKey]*loaded // those that have a view
+	loading int                   // calls of Load under way
+	loaded  chan struct{}         // closed once there are none, after Close began
 	// failures outlive the plugins: the next one of a name goes on with them.
 	failures map[string]*failures // by plugin name
 
@@ -104,7 +108,7 @@ func New(ctx context.Context, opt Options) (*Sandbox, error) {
 		opt: opt, started: time.Now(), clock0: opt.Now(), cache: cache, seed: maphash.MakeSeed(), tokens: newTokens(cores),
 		compiler: command, compilers: make(chan struct{}, cores),
 		compileTime: compileTime, compileMemory: compileMemory, compileCPU: int64(compileTime/time.Second) * int64(runtime.NumCPU()),
-		plugins: map[*Plugin]struct{}{}, failures: map[string]*failures{}, loaded: make(chan struct{}), swept: make(chan struct{}),
+		modules: map[*loaded]struct{}{}, live: map[moduleKey]*loaded{}, failures: map[string]*failures{}, loaded: make(chan struct{}), swept: make(chan struct{}),
 	}
 	ctx, s.stopSweeps = context.WithCancel(context.WithoutCancel(ctx))
 	go s.janitor(ctx)
@@ -145,7 +149,7 @@ func (s *Sandbox) newRuntime(ctx context.Context) (wazero.Runtime, error) {
 func (s *Sandbox) begin() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.plugins == nil {
+	if s.modules == nil {
 		return fmt.Errorf("sandbox: %w", ErrClosed)
 	}
 	s.loading++
@@ -156,19 +160,47 @@ func (s *Sandbox) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.loading--
-	if s.plugins == nil && s.loading == 0 {
+	if s.modules == nil && s.loading == 0 {
 		close(s.loaded)
 	}
 }
 
-func (s *Sandbox) add(p *Plugin) error {
+// add gives the first view of a module that is ready.
+func (s *Sandbox) add(l *loaded) (*Plugin, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.plugins == nil {
-		return fmt.Errorf("sandbox: %w", ErrClosed)
+	if s.modules == nil {
+		return nil, fmt.Errorf("sandbox: %w", ErrClosed)
 	}
-	s.plugins[p] = struct{}{}
-	return nil
+	p := &Plugin{loaded: l}
+	l.views = map[*Plugin]struct{}{p: {}}
+	s.modules[l], s.live[l.key] = struct{}{}, l
+	return p, nil
+}
+
+// join gives one more view of a module, nil where none is ready.
+func (s *Sandbox) join(key moduleKey) *Plugin {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.live[key]
+	if l == nil || s.modules == nil {
+		return nil
+	}
+	p := &Plugin{loaded: l}
+	l.views[p] = struct{}{}
+	return p
+}
+
+// leave takes a view from its module; true where it was the last one.
+func (s *Sandbox) leave(p *Plugin) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(p.views, p)
+	if len(p.views) > 0 {
+		return false
+	}
+	delete(s.live, p.key)
+	return true
 }
 
 // failuresOf gives the failure policy of the plugins of a name.
@@ -181,10 +213,10 @@ func (s *Sandbox) failuresOf(name string, log *slog.Logger) *failures {
 	return s.failures[name]
 }
 
-func (s *Sandbox) remove(p *Plugin) {
+func (s *Sandbox) remove(l *loaded) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.plugins, p)
+	delete(s.modules, l)
 }
 
 // Close lets no new load and no new call in, closes all plugins as Plugin.Close
@@ -193,23 +225,23 @@ func (s *Sandbox) remove(p *Plugin) {
 // for those who use it. A second Close does nothing.
 func (s *Sandbox) Close(ctx context.Context) error {
 	s.mu.Lock()
-	plugins := s.plugins
-	s.plugins = nil
-	if plugins != nil && s.loading == 0 {
+	modules := s.modules
+	s.modules = nil
+	if modules != nil && s.loading == 0 {
 		close(s.loaded)
 	}
 	s.mu.Unlock()
-	if plugins == nil {
+	if modules == nil {
 		return nil
 	}
 	s.stopSweeps()
 	<-s.swept
-	for p := range plugins {
-		p.shut(ctx)
+	for l := range modules {
+		l.shut(ctx)
 	}
 	var errs []error
-	for p := range plugins {
-		errs = append(errs, p.wait(ctx))
+	for l := range modules {
+		errs = append(errs, l.wait(ctx))
 	}
 	select {
 	case <-s.loaded:

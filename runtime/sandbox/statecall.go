@@ -18,7 +18,7 @@ type State interface {
 
 // StateCall says for whom an operation is made.
 type StateCall struct {
-	Plugin  string // name in pipeline.yaml
+	Plugin  string // whose keys they are: a name in pipeline.yaml
 	App     string // name in pipeline.yaml
 	User    string // an openid; empty where the event has no user
 	EventID string // of the event, 32 hex digits
@@ -71,9 +71,13 @@ func (in *instance) state(raw []byte, resp *hostapi.StateResponse) hostapi.Statu
 	}
 	ctx, cancel := in.bound.context()
 	defer cancel()
-	scope := StateCall{Plugin: in.plugin.name, App: c.event.App, User: c.event.User, EventID: c.event.ID, Quota: in.plugin.limits.State}
+	scope := StateCall{Plugin: in.plugin.stateOf, App: c.event.App, User: c.event.User, EventID: c.event.ID, Quota: in.plugin.limits.State}
+	serves := c.state
+	if serves == nil {
+		serves = in.plugin.state
+	}
 	var status hostapi.Status
-	in.bound.wait(func() { status = in.plugin.state.State(ctx, scope, &req, resp) })
+	in.bound.wait(func() { status = serves.State(ctx, scope, &req, resp) })
 	return status
 }
 
