@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/sony/gobreaker/v2"
@@ -26,13 +27,16 @@ var (
 	errAside = errors.New("aside")
 )
 
-func newBreaker(name string, timeout time.Duration, log *slog.Logger) *gobreaker.TwoStepCircuitBreaker[struct{}] {
+// newBreaker makes the circuit breaker of an upstream. It keeps in since when the
+// circuit opened.
+func newBreaker(c UpstreamConfig, since *atomic.Pointer[time.Time]) *gobreaker.TwoStepCircuitBreaker[struct{}] {
+	log := c.Logger
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
 	return gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
-		Name: name, MaxRequests: 1, Timeout: openFor, BucketPeriod: bucketWidth,
-		Interval: window + inARow*timeout, // a request counts where it began
+		Name: c.Name, MaxRequests: 1, Timeout: openFor, BucketPeriod: bucketWidth,
+		Interval: window + inARow*c.Timeout, // a request counts where it began
 		ReadyToTrip: func(c gobreaker.Counts) bool {
 			told := c.TotalSuccesses + c.TotalFailures
 			return c.ConsecutiveFailures >= inARow || told >= atLeast && 2*c.TotalFailures >= told
@@ -41,8 +45,11 @@ func newBreaker(name string, timeout time.Duration, log *slog.Logger) *gobreaker
 		OnStateChange: func(name string, from, to gobreaker.State) {
 			switch {
 			case from == gobreaker.StateClosed && to == gobreaker.StateOpen:
+				now := time.Now()
+				since.Store(&now)
 				log.Error("upstream away: its stages fail at once", slog.String("upstream", name))
 			case to == gobreaker.StateClosed:
+				since.Store(nil)
 				log.Info("upstream back", slog.String("upstream", name))
 			}
 		},

@@ -84,7 +84,7 @@ func TestBreaker(t *testing.T) {
 		if !errors.As(err, &e) || e.Reason() != "upstream" || err.Error() != "upstream legacy: it is away: nothing is sent until a trial succeeds" {
 			t.Errorf("got %v", err)
 		}
-		if s := w.Stats(); !s.Open || s.Requests["failed"] != inARow || s.Requests["open"] != 6 {
+		if s := w.Stats(); s.Circuit == Closed || s.Requests["failed"] != inARow || s.Requests["open"] != 6 {
 			t.Errorf("stats %+v", s)
 		}
 		time.Sleep(openFor + time.Millisecond)
@@ -95,7 +95,7 @@ func TestBreaker(t *testing.T) {
 		if n := w.post(t.Context(), 10, 200); n != 10 {
 			t.Errorf("asked %d times after it came back", n)
 		}
-		if s := w.Stats(); s.Open {
+		if s := w.Stats(); s.Circuit != Closed {
 			t.Error("the circuit is open")
 		}
 		if got := w.log.String(); strings.Count(got, "upstream away") != 1 || strings.Count(got, "upstream back") != 1 || !strings.Contains(got, "upstream=legacy") {
@@ -113,7 +113,7 @@ func TestBreakerTrial(t *testing.T) {
 		if took := time.Since(start); took != inARow*4*time.Second {
 			t.Errorf("the failures took %v", took)
 		}
-		if !w.Stats().Open {
+		if w.Stats().Circuit == Closed {
 			t.Fatal("an upstream that hangs does not open the circuit")
 		}
 		time.Sleep(openFor + time.Millisecond)
@@ -145,14 +145,14 @@ func TestBreakerStaysClosed(t *testing.T) {
 		}
 		hurried, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if w.post(hurried, 50, -1); w.Stats().Open {
+		if w.post(hurried, 50, -1); w.Stats().Circuit != Closed {
 			t.Error("events without time left opened the circuit")
 		}
 		for range 30 { // two of five fail
 			w.post(t.Context(), 2, 0)
 			w.post(t.Context(), 3, 200)
 		}
-		if s := w.Stats(); s.Open || s.Requests["open"] != 0 {
+		if s := w.Stats(); s.Circuit != Closed || s.Requests["open"] != 0 {
 			t.Errorf("stats %+v", s)
 		}
 		w = newWard(t)
@@ -160,7 +160,7 @@ func TestBreakerStaysClosed(t *testing.T) {
 			w.post(t.Context(), 3, 0)
 			w.post(t.Context(), 2, 200)
 		}
-		if !w.Stats().Open {
+		if w.Stats().Circuit == Closed {
 			t.Error("an upstream that fails more often than not is still asked")
 		}
 	})
@@ -184,7 +184,7 @@ func TestBreakerManyAtOnce(t *testing.T) {
 		s := w.Stats()
 		// A connection that comes free goes to one that waits, whose own time ends
 		// in the same instant.
-		if w.sick.asked < 64 || w.sick.asked > 64+inARow || !s.Open || s.Requests["timeout"]+s.Requests["busy"]+s.Requests["open"] != 1000 {
+		if w.sick.asked < 64 || w.sick.asked > 64+inARow || s.Circuit == Closed || s.Requests["timeout"]+s.Requests["busy"]+s.Requests["open"] != 1000 {
 			t.Errorf("asked %d times, stats %+v", w.sick.asked, s)
 		}
 	})

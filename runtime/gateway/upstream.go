@@ -66,7 +66,9 @@ type Upstream struct {
 		CloseIdleConnections()
 	}
 	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
-	counts  [results]atomic.Uint64
+	since   atomic.Pointer[time.Time] // that the circuit is not closed; nil while it is
+	waiting atomic.Int64              // requests that wait for a connection
+	counts  *[results]atomic.Uint64
 }
 
 // NewUpstream makes a client; nothing is dialled. The error says what is wrong
@@ -86,8 +88,9 @@ func NewUpstream(c UpstreamConfig) (*Upstream, error) {
 	u := &Upstream{
 		name: c.Name, url: *at, secret: []byte(c.Secret), timeout: c.Timeout,
 		header: http.Header{"User-Agent": {"Weft"}}, slots: make(chan struct{}, c.Connections),
-		breaker: newBreaker(c.Name, c.Timeout, c.Logger),
+		counts: new([results]atomic.Uint64),
 	}
+	u.breaker = newBreaker(c, &u.since)
 	for name, value := range c.Headers {
 		u.header.Set(name, value)
 	}
@@ -168,10 +171,8 @@ func (u *Upstream) post(parent context.Context, r *Request) (Answer, *Error) {
 	if u.breaker.State() == gobreaker.StateOpen {
 		return Answer{}, u.error(resultOpen, "", nil)
 	}
-	select {
-	case u.slots <- struct{}{}:
+	if u.acquire(ctx) {
 		defer func() { <-u.slots }()
-	case <-ctx.Done():
 	}
 	if ctx.Err() != nil { // also where a connection came free just then
 		return Answer{}, u.error(resultBusy, fmt.Sprintf("no connection of %d came free", cap(u.slots)), nil)
@@ -185,6 +186,18 @@ func (u *Upstream) post(parent context.Context, r *Request) (Answer, *Error) {
 	answer, failed := u.exchange(ctx, r)
 	verdict = judge(parent, failed)
 	return answer, failed
+}
+
+// acquire waits for a connection; false: ctx ended before one came free.
+func (u *Upstream) acquire(ctx context.Context) bool {
+	u.waiting.Add(1)
+	defer u.waiting.Add(-1)
+	select {
+	case u.slots <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // exchange sends r and reads the answer.

@@ -144,7 +144,7 @@ func TestPostStatus(t *testing.T) {
 	if followed.Load() != 0 {
 		t.Error("a redirect was followed")
 	}
-	if s := u.Stats(); s.Requests["status"] != 13 || s.Requests["ok"] != 1 || s.Open || s.Active != 0 {
+	if s := u.Stats(); s.Requests["status"] != 13 || s.Requests["ok"] != 1 || s.Circuit != Closed || s.Active != 0 {
 		t.Errorf("stats %+v", s)
 	}
 }

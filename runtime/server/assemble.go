@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"os"
 	"runtime"
 	"slices"
@@ -27,6 +26,7 @@ type assembly struct {
 	cfg      *config.Config
 	plugins  map[string]*sandbox.Plugin // by name in pipeline.yaml
 	accounts map[string]*wechat.Account // by app
+	pool     *gateway.Pool              // that has the upstreams
 	// upstreams are those whose address is right, by name in pipeline.yaml.
 	upstreams map[string]*gateway.Upstream
 	set       *pipeline.Set
@@ -40,12 +40,11 @@ type assembly struct {
 
 // assembleOptions is what an assembly needs from its surroundings.
 type assembleOptions struct {
-	sandbox *sandbox.Sandbox // outlives the assembly
-	state   sandbox.State
-	log     *slog.Logger
-	noEnv   bool // secrets may be missing: accounts are not looked at
-	// own lists the host's listeners, which upstreams can't be; nil: there are none.
-	own func() []netip.AddrPort
+	sandbox   *sandbox.Sandbox // outlives the assembly
+	upstreams *gateway.Pool    // likewise
+	state     sandbox.State
+	log       *slog.Logger
+	noEnv     bool // secrets may be missing: accounts are not looked at
 }
 
 // assemble loads every plugin of cfg, checks each config that an app uses and
@@ -59,6 +58,7 @@ func assemble(ctx context.Context, cfg *config.Config, opt assembleOptions) (*as
 		accounts: make(map[string]*wechat.Account, len(cfg.Apps)),
 		broken:   make(map[string]config.Problems),
 
+		pool:      opt.upstreams,
 		upstreams: make(map[string]*gateway.Upstream, len(cfg.Upstreams)),
 	}
 	a.loadPlugins(ctx, opt)
@@ -69,7 +69,7 @@ func assemble(ctx context.Context, cfg *config.Config, opt assembleOptions) (*as
 	if !opt.noEnv {
 		a.openAccounts(time.Now())
 	}
-	a.openUpstreams(opt)
+	a.openUpstreams()
 	a.buildPipelines()
 	return a, nil
 }
@@ -78,7 +78,7 @@ func assemble(ctx context.Context, cfg *config.Config, opt assembleOptions) (*as
 func (a *assembly) close(ctx context.Context) error {
 	var errs []error
 	for _, u := range a.upstreams {
-		u.Close()
+		a.pool.Close(u)
 	}
 	for name, p := range a.plugins {
 		if err := p.Close(ctx); err != nil {
@@ -252,15 +252,15 @@ func openAccount(app *config.App) (*wechat.Account, error) {
 	return wechat.NewAccount(c)
 }
 
-// openUpstreams makes the clients of the business's services.
-func (a *assembly) openUpstreams(opt assembleOptions) {
+// openUpstreams opens the clients of the business's services.
+func (a *assembly) openUpstreams() {
 	for _, u := range a.cfg.Upstreams {
 		if u.Open {
 			continue
 		}
-		client, err := gateway.NewUpstream(gateway.UpstreamConfig{
+		client, err := a.pool.Open(gateway.UpstreamConfig{
 			Name: u.Name, URL: u.URL, Private: u.Private, Headers: u.Headers, Timeout: u.Timeout,
-			Secret: u.Secret, Connections: u.Connections, Own: opt.own, Logger: opt.log,
+			Secret: u.Secret, Connections: u.Connections,
 		})
 		if err != nil {
 			a.problems = append(a.problems, config.Problem{Pos: u.Pos, Text: fmt.Sprintf("upstream %s: %v", u.Name, err)})

@@ -11,6 +11,7 @@ import (
 
 	"github.com/weft-dev/weft/hostapi"
 	"github.com/weft-dev/weft/runtime/config"
+	"github.com/weft-dev/weft/runtime/gateway"
 	"github.com/weft-dev/weft/runtime/pipeline"
 	"github.com/weft-dev/weft/runtime/sandbox"
 )
@@ -40,7 +41,7 @@ func Check(ctx context.Context, file string, noEnv bool) (*CheckReport, error) {
 	if err != nil {
 		return nil, fmt.Errorf("starting the sandbox: %w", err)
 	}
-	a, err := assemble(ctx, cfg, assembleOptions{sandbox: box, state: noState{}, log: log, noEnv: noEnv})
+	a, err := assemble(ctx, cfg, assembleOptions{sandbox: box, upstreams: gateway.NewPool(nil, log), state: noState{}, log: log, noEnv: noEnv})
 	if err != nil {
 		return nil, errors.Join(err, box.Close(context.WithoutCancel(ctx)))
 	}

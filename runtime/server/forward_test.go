@@ -475,3 +475,59 @@ apps:
 		t.Errorf("got\n%v\nwant\n%s", found, want)
 	}
 }
+
+// TestUpstreamsOutliveGenerations: an upstream that is the same in another
+// configuration keeps its client and its circuit; a changed one gets another
+// client, and goes on with its counts. The status tells them all.
+func TestUpstreamsOutliveGenerations(t *testing.T) {
+	away := httptest.NewServer(http.NotFoundHandler())
+	away.Close()
+	sections := func(timeout string) string {
+		return "upstreams:\n" + upstreamYAML("away", away.URL, "") + upstreamYAML("other", away.URL, ", timeout: "+timeout) +
+			"apps:\n" + appYAML("shop", "encrypted", "") + `pipeline: { stages: [ { forward: { to: away, as: json }, on_error: skip }, { name: f2, forward: { to: other, as: raw }, on_error: { reply: { text: sorry } } } ] }` + "\n"
+	}
+	h := startHost(t, writeConfig(t, sections("4s")))
+	for i := range 7 {
+		if got := h.say(t, "shop", fmt.Sprint(i), "hi"); got != "sorry" {
+			t.Errorf("got %q", got)
+		}
+	}
+	told := func() map[string]upstreamStatus {
+		all := map[string]upstreamStatus{}
+		for _, u := range h.status(t).Upstreams {
+			all[u.Name] = u
+		}
+		return all
+	}
+	before := told()
+	for name, u := range before {
+		if u.Circuit != gateway.Open || u.Since == nil || u.InFlight != 0 || u.Waiting != 0 || u.Connections != 64 || u.Requests["failed"] != 5 || u.Requests["open"] != 2 {
+			t.Errorf("%s: %+v", name, u)
+		}
+	}
+	cfg, _, err := readConfig(writeConfig(t, sections("3s")), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, err := h.assemble(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	serving := h.current.Load().assembly
+	if next.upstreams["away"] != serving.upstreams["away"] || next.upstreams["other"] == serving.upstreams["other"] {
+		t.Error("not the one that is the same has kept its client")
+	}
+	during := told()
+	if u := during["away"]; u.Circuit != gateway.Open || !u.Since.Equal(*before["away"].Since) {
+		t.Errorf("away: %+v", u)
+	}
+	if u := during["other"]; u.Circuit != gateway.Closed || u.Since != nil || u.Requests["failed"] != 5 {
+		t.Errorf("other: %+v", u)
+	}
+	if err := next.close(t.Context()); err != nil { // as one that is refused
+		t.Fatal(err)
+	}
+	if u := told()["other"]; u.Circuit != gateway.Open {
+		t.Errorf("other, after all: %+v", u)
+	}
+}

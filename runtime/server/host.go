@@ -43,17 +43,18 @@ const (
 
 // Host is a running Weft: listeners, pipelines, plugins and store.
 type Host struct {
-	server  config.Server // no reload changes it
-	log     *slog.Logger
-	store   store.Store
-	sandbox *sandbox.Sandbox // of all generations
-	engine  *pipeline.Engine
-	metrics *telemetry.Metrics
-	current atomic.Pointer[generation] // that serves; nil before the first does
-	health  *health
-	public  *listener
-	admin   *listener
-	own     atomic.Pointer[[]netip.AddrPort] // of the listeners; nil before they are bound
+	server    config.Server // no reload changes it
+	log       *slog.Logger
+	store     store.Store
+	sandbox   *sandbox.Sandbox // of all generations
+	upstreams *gateway.Pool    // likewise
+	engine    *pipeline.Engine
+	metrics   *telemetry.Metrics
+	current   atomic.Pointer[generation] // that serves; nil before the first does
+	health    *health
+	public    *listener
+	admin     *listener
+	own       atomic.Pointer[[]netip.AddrPort] // of the listeners; nil before they are bound
 }
 
 // Serve runs the configuration in file until ctx ends, then drains and returns.
@@ -119,6 +120,7 @@ func (h *Host) openParts(ctx context.Context, cfg *config.Config) error {
 		return fmt.Errorf("opening the store: %w", err)
 	}
 	h.store = opened
+	h.upstreams = gateway.NewPool(h.listeners, h.log)
 	if h.sandbox, err = sandbox.New(ctx, sandbox.Options{CacheDir: filepath.Join(cfg.Server.Data, "cache"), Logger: h.log}); err != nil {
 		return fmt.Errorf("starting the sandbox: %w", err)
 	}
@@ -131,7 +133,7 @@ func (h *Host) openParts(ctx context.Context, cfg *config.Config) error {
 	}
 	for _, c := range []prometheus.Collector{
 		newPluginMetrics(func() map[string]*sandbox.Plugin { return h.current.Load().assembly.plugins }),
-		newUpstreamMetrics(func() map[string]*gateway.Upstream { return h.current.Load().assembly.upstreams }),
+		newUpstreamMetrics(h.upstreams),
 	} {
 		if err := h.metrics.Registry().Register(c); err != nil {
 			return fmt.Errorf("registering metrics: %w", err)
@@ -144,10 +146,10 @@ func (h *Host) openParts(ctx context.Context, cfg *config.Config) error {
 // that is wrong takes out its app only. The caller closes the assembly.
 func (h *Host) assemble(ctx context.Context, cfg *config.Config) (*assembly, error) {
 	a, err := assemble(ctx, cfg, assembleOptions{
-		sandbox: h.sandbox,
-		state:   &pluginState{store: h.store, log: h.log},
-		log:     h.log,
-		own:     h.listeners,
+		sandbox:   h.sandbox,
+		upstreams: h.upstreams,
+		state:     &pluginState{store: h.store, log: h.log},
+		log:       h.log,
 	})
 	if err != nil {
 		return nil, err

@@ -97,15 +97,16 @@ func (m *pluginMetrics) Collect(ch chan<- prometheus.Metric) {
 // upstreamMetrics reads the counters of the upstreams' clients when they are
 // asked for.
 type upstreamMetrics struct {
-	upstreams                   func() map[string]*gateway.Upstream // that serve
-	requests, connections, open *prometheus.Desc
+	upstreams                            *gateway.Pool
+	requests, connections, waiting, open *prometheus.Desc
 }
 
-func newUpstreamMetrics(upstreams func() map[string]*gateway.Upstream) *upstreamMetrics {
+func newUpstreamMetrics(upstreams *gateway.Pool) *upstreamMetrics {
 	return &upstreamMetrics{
 		upstreams:   upstreams,
 		requests:    prometheus.NewDesc("weft_upstream_requests_total", "Requests to an upstream by what became of them.", []string{"upstream", "result"}, nil),
 		connections: prometheus.NewDesc("weft_upstream_connections", "Connections to an upstream that a request holds.", []string{"upstream"}, nil),
+		waiting:     prometheus.NewDesc("weft_upstream_waiting", "Requests to an upstream that wait for a connection.", []string{"upstream"}, nil),
 		open:        prometheus.NewDesc("weft_upstream_open", "1 while the circuit of an upstream is open: nothing but trials is sent.", []string{"upstream"}, nil),
 	}
 }
@@ -114,21 +115,22 @@ func newUpstreamMetrics(upstreams func() map[string]*gateway.Upstream) *upstream
 func (m *upstreamMetrics) Describe(ch chan<- *prometheus.Desc) {
 	ch <- m.requests
 	ch <- m.connections
+	ch <- m.waiting
 	ch <- m.open
 }
 
 // Collect implements prometheus.Collector.
 func (m *upstreamMetrics) Collect(ch chan<- prometheus.Metric) {
-	for name, u := range m.upstreams() {
-		s := u.Stats()
+	for name, s := range m.upstreams.Stats() {
 		for result, n := range s.Requests {
 			ch <- prometheus.MustNewConstMetric(m.requests, prometheus.CounterValue, float64(n), name, result)
 		}
 		open := 0.0
-		if s.Open {
+		if s.Circuit != gateway.Closed {
 			open = 1
 		}
 		ch <- prometheus.MustNewConstMetric(m.connections, prometheus.GaugeValue, float64(s.Active), name)
+		ch <- prometheus.MustNewConstMetric(m.waiting, prometheus.GaugeValue, float64(s.Waiting), name)
 		ch <- prometheus.MustNewConstMetric(m.open, prometheus.GaugeValue, open, name)
 	}
 }

@@ -16,7 +16,7 @@ import (
 // or of a config.
 func (h *Host) answerStatus(ec echo.Context) error {
 	plugins := h.current.Load().assembly.plugins
-	doc := statusDoc{Version: Version(), Plugins: []pluginStatus{}}
+	doc := statusDoc{Version: Version(), Plugins: []pluginStatus{}, Upstreams: upstreamStatuses(h.upstreams)}
 	for _, name := range slices.Sorted(maps.Keys(plugins)) {
 		doc.Plugins = append(doc.Plugins, statusOf(plugins[name]))
 	}
@@ -24,8 +24,9 @@ func (h *Host) answerStatus(ec echo.Context) error {
 }
 
 type statusDoc struct {
-	Version string         `json:"version"` // of the host
-	Plugins []pluginStatus `json:"plugins"` // by name
+	Version   string           `json:"version"`   // of the host
+	Plugins   []pluginStatus   `json:"plugins"`   // by name
+	Upstreams []upstreamStatus `json:"upstreams"` // by name
 }
 
 type pluginStatus struct {
