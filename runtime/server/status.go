@@ -15,11 +15,9 @@ import (
 // versions may add members at every depth. It has no word of a guest, of a user
 // or of a config.
 func (h *Host) answerStatus(ec echo.Context) error {
-	serving := h.current.Load()
-	plugins := serving.assembly.plugins
+	plugins := h.current.Load().assembly.plugins
 	doc := statusDoc{
-		Version: Version(), Plugins: []pluginStatus{},
-		Generation: generationStatus{serving.number, serving.since.UTC()}, Reload: h.reloads.status(),
+		Version: Version(), Plugins: []pluginStatus{}, Canaries: canariesStatus(h.engine.Canaries()),
 		Upstreams: upstreamStatuses(h.upstreams),
 	}
 	for _, name := range slices.Sorted(maps.Keys(plugins)) {
@@ -29,18 +27,10 @@ func (h *Host) answerStatus(ec echo.Context) error {
 }
 
 type statusDoc struct {
-	Version    string           `json:"version"` // of the host
-	Generation generationStatus `json:"generation"`
-	Reload     reloadStatus     `json:"reload"`
-	Plugins    []pluginStatus   `json:"plugins"`   // by name
-	Upstreams  []upstreamStatus `json:"upstreams"` // by name
-}
-
-// generationStatus is the configuration that serves: the first since the start
-// is 1.
-type generationStatus struct {
-	Number uint64    `json:"number"`
-	Since  time.Time `json:"since"`
+	Version   string           `json:"version"`   // of the host
+	Plugins   []pluginStatus   `json:"plugins"`   // by name
+	Upstreams []upstreamStatus `json:"upstreams"` // by name
+	Canaries  []canaryStatus   `json:"canaries"`  // by pipeline and stage
 }
 
 type pluginStatus struct {
