@@ -1,6 +1,9 @@
 package config
 
-import "slices"
+import (
+	"reflect"
+	"slices"
+)
 
 // shape says how the values of a kind are written. It is what the reference
 // shows, and what a JSON Schema is made from.
@@ -60,6 +63,9 @@ func (t into[T, V]) decode(d *decoder, n *node, dst *T) {
 		*t.at(dst) = v
 	}
 }
+
+// same tells whether two have equal values there.
+func (t into[T, V]) same(a, b *T) bool { return reflect.DeepEqual(*t.at(a), *t.at(b)) }
 
 // to joins a kind with the place where the value goes.
 func to[T, V any](k kind[V], at func(*T) *V) target[T] { return into[T, V]{k, at} }

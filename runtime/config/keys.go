@@ -31,6 +31,9 @@ type document struct {
 	plugins   []*pluginDecl
 	pipelines []*pipelineDecl
 	main      *pipelineDecl
+
+	serverNode *node // what server was read from
+	storePos   Pos   // of store, else of the file
 }
 
 type storeDecl struct{ embedded *embeddedDecl }

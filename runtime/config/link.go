@@ -19,6 +19,10 @@ func (d *decoder) document(root *node) {
 		serverSection().decode(d, absent, doc.server)
 		d.pop()
 	}
+	doc.storePos = root.at("store")
+	if doc.serverNode = root.get("server"); doc.serverNode == nil {
+		doc.serverNode = absent
+	}
 	d.checkAdmin(*doc.server, root)
 	d.checkListeners(*doc.server, root)
 	d.complete(doc)
@@ -74,7 +78,7 @@ func (d *decoder) checkListeners(s Server, root *node) {
 // pipelines of its own file, then the root's.
 func link(units []*decoder) *Config {
 	root := units[0].doc
-	cfg := &Config{Server: *root.server}
+	cfg := &Config{Server: *root.server, server: root.serverNode, store: root.storePos}
 	cfg.Store.Dir = cfg.Server.Data
 	if s := root.store; s != nil && s.embedded != nil && s.embedded.dir != "" {
 		cfg.Store.Dir = s.embedded.dir

@@ -16,6 +16,9 @@ type Config struct {
 	Apps      []*App      // the root's in the order of the file, then each included file's
 	Plugins   []*Plugin   // in the order of the file
 	Pipelines []*Pipeline // as Apps
+
+	server *node // the section, or what stands for it
+	store  Pos   // of the section, else of the file
 }
 
 // Server is the section server.

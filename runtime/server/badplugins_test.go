@@ -273,7 +273,7 @@ pipeline:
 func checkServeRefuses(t *testing.T, file, problem string) {
 	t.Helper()
 	log := new(syncBuffer)
-	err := Serve(t.Context(), file, NewLogger(log))
+	err := Serve(t.Context(), file, NewLogger(log), nil)
 	var problems config.Problems
 	if !errors.As(err, &problems) || err.Error() != problem {
 		t.Errorf("serve says\n%v\nwant\n%s", err, problem)

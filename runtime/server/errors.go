@@ -34,6 +34,7 @@ var (
 	// errInternal is a mistake of ours. An authentic callback gets it, too: its
 	// event was not handled, and WeChat sends it again.
 	errInternal = &httpError{http.StatusInternalServerError, "internal", "an error of the host"}
+	errStopping = &httpError{http.StatusServiceUnavailable, "stopping", "the host stops"}
 	errToken    = &httpError{http.StatusUnauthorized, "unauthorized", "a bearer token is needed: server.admin_token"}
 )
 

@@ -11,15 +11,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/weft-dev/weft/hostapi"
-	"github.com/weft-dev/weft/runtime/config"
 	"github.com/weft-dev/weft/runtime/gateway"
 	"github.com/weft-dev/weft/runtime/wechat"
 )
@@ -243,103 +239,6 @@ func TestForwardRawFromQueue(t *testing.T) {
 	}
 }
 
-// TestUpstreamKilled: on_error, then the breaker, then it is back; no app with
-// another upstream feels it.
-func TestUpstreamKilled(t *testing.T) {
-	l, other := startLegacy(t, 0), startLegacy(t, 0)
-	h := startHost(t, writeConfig(t, "upstreams:\n"+
-		upstreamYAML("legacy", fmt.Sprintf("http://127.0.0.1:%d", l.port), "")+upstreamYAML("other", fmt.Sprintf("http://127.0.0.1:%d", other.port), "")+
-		"apps:\n"+appYAML("shop", "encrypted", "")+appYAML("calm", "encrypted", "pipeline: calm\n")+`pipelines:
-  main: { on_error: { reply: { text: sorry } }, stages: [ { forward: { to: legacy, as: raw } } ] }
-  calm: { stages: [ { forward: { to: other, as: raw } } ] }
-`))
-	id := 0
-	say := func(app string) string {
-		id++
-		return h.say(t, app, fmt.Sprint(id), "hi")
-	}
-	if got := say("shop"); got != "legacy: hi" {
-		t.Fatalf("got %q", got)
-	}
-	l.kill()
-	for range 20 {
-		if got := say("shop"); got != "sorry" {
-			t.Errorf("after it was killed: %q", got)
-		}
-		if got := say("calm"); got != "legacy: hi" {
-			t.Errorf("the other app: %q", got)
-		}
-		other.next(t)
-	}
-	metrics := h.metrics(t)
-	for _, want := range []string{
-		`weft_upstream_open{upstream="legacy"} 1`, `weft_upstream_open{upstream="other"} 0`,
-		`weft_upstream_requests_total{result="failed",upstream="legacy"} 5`, `weft_upstream_requests_total{result="open",upstream="legacy"} 15`,
-		`weft_upstream_requests_total{result="ok",upstream="other"} 20`,
-	} {
-		if !strings.Contains(metrics, want+"\n") {
-			t.Errorf("metrics lack %s", want)
-		}
-	}
-	if n := len(h.log.lines(t, "upstream away: its stages fail at once")); n != 1 {
-		t.Errorf("%d lines say that it is away", n)
-	}
-	startLegacy(t, l.port)
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for say("shop") != "legacy: hi" { // a trial every 5 s
-		select {
-		case <-tick.C:
-		case <-t.Context().Done():
-			t.Fatal("it never came back")
-		}
-	}
-	h.waitForLog(t, "upstream back")
-}
-
-// TestUpstreamSlow: while every connection to an upstream hangs, and many events
-// wait for one, an app with another upstream is answered by its own.
-func TestUpstreamSlow(t *testing.T) {
-	release := make(chan struct{})
-	var hanging atomic.Int32
-	slow := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { hanging.Add(1); <-release }))
-	defer slow.Close()
-	fine := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, `{"text":{"content":"fine"}}`) }))
-	defer fine.Close()
-	h := startHost(t, writeConfig(t, "upstreams:\n"+upstreamYAML("slow", slow.URL, ", timeout: 2s, connections: 4")+upstreamYAML("fine", fine.URL, ", secret: s3cret")+
-		"apps:\n"+appYAML("shop", "encrypted", "")+appYAML("calm", "encrypted", "pipeline: calm\n")+`pipelines:
-  main: { on_error: { reply: { text: sorry } }, stages: [ { forward: { to: slow, as: raw } } ] }
-  calm: { stages: [ { forward: { to: fine, as: json } } ] }
-`))
-	var wg sync.WaitGroup
-	for i := range 100 {
-		wg.Go(func() {
-			if got := h.say(t, "shop", fmt.Sprint(i), "hi"); got != "sorry" {
-				t.Errorf("the slow one: %q", got)
-			}
-		})
-	}
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for hanging.Load() < 4 {
-		<-tick.C
-	}
-	for i := range 100 {
-		if got := h.say(t, "calm", fmt.Sprint(i), "hi"); got != "fine" {
-			t.Fatalf("the other app: %q", got)
-		}
-	}
-	wg.Wait()
-	close(release)
-	if n := hanging.Load(); n > 4+5 { // a few take a connection in the moment in which their own time ends
-		t.Errorf("%d were sent with 4 connections", n)
-	}
-	metrics := h.metrics(t)
-	if !strings.Contains(metrics, `weft_upstream_open{upstream="slow"} 1`) || !strings.Contains(metrics, `weft_upstream_open{upstream="fine"} 0`) {
-		t.Error("the breakers are not as they should be")
-	}
-}
-
 // TestForwardJSON: what a service of the business gets and what its answers do.
 func TestForwardJSON(t *testing.T) {
 	status, answer := 200, ""
@@ -420,114 +319,5 @@ func checkEvent(t *testing.T, r *http.Request, body []byte) {
 		`"origin":"wechat","reply":{"text":{"content":"early"}},"to":"gh_1","type":"text","user":"oUser1"}`
 	if string(rest) != want {
 		t.Errorf("got  %s\nwant %s", rest, want)
-	}
-}
-
-// TestUpstreamIsNotUs: neither listener of the host can be an upstream, whatever
-// its private networks are.
-func TestUpstreamIsNotUs(t *testing.T) {
-	file := writeConfig(t, "upstreams:\n"+upstreamYAML("us", "http://localhost:1", "")+
-		"apps:\n"+appYAML("shop", "encrypted", "")+"pipeline: { stages: [ { forward: { to: us, as: json }, on_error: { reply: { text: sorry } } } ] }\n")
-	h := startHost(t, file)
-	for _, l := range []*listener{h.public, h.admin} {
-		client, err := gateway.NewUpstream(gateway.UpstreamConfig{
-			Name: "us", URL: fmt.Sprintf("http://localhost:%d/healthz", l.addrPort().Port()), Timeout: time.Minute, Connections: 1,
-			Private: h.current.Load().assembly.cfg.Upstreams[0].Private, Own: h.listeners,
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer client.Close()
-		if _, err := client.Post(t.Context(), new(gateway.Request)); err == nil || !strings.Contains(err.Error(), "is a listener of this host") {
-			t.Errorf("%s: %v", l.name, err)
-		}
-	}
-	if got := h.say(t, "shop", "1", "hi"); got != "sorry" {
-		t.Errorf("got %q", got)
-	}
-}
-
-// TestCheckUpstreams: what is wrong with an address is told before anything is
-// dialled, and secrets that aren't there don't matter.
-func TestCheckUpstreams(t *testing.T) {
-	file := writeConfig(t, `upstreams:
-  far: { url: "http://10.0.3.7:8080/?token=s3cret", secret: x }
-  meta: { url: "http://169.254.169.254/", private: [0.0.0.0/0], secret: x }
-  fine: { url: "http://10.0.3.7:8080", private: [10.0.3.0/24], secret: x }
-  open: { url: "${NOWHERE:-http://10.0.3.7}", private: [ "${NETWORK}" ], secret: x }
-apps:
-`+appYAML("shop", "plain", "")+`pipeline:
-  stages:
-    - { name: a, forward: { to: far, as: json } }
-    - { name: b, forward: { to: meta, as: json } }
-    - { name: c, forward: { to: fine, as: json } }
-    - { name: d, forward: { to: open, as: json } }
-    - { name: e, forward: { to: "${SOMEWHERE}", as: raw } }
-`)
-	report, err := Check(t.Context(), file, true)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := file + ":4:3: upstream far: the address is not allowed: 10.0.3.7 is not public: name its network under private\n" +
-		file + ":5:3: upstream meta: the address is not allowed: 169.254.169.254 is link-local or no host's"
-	found := slices.DeleteFunc(report.Problems, func(p config.Problem) bool { return p.Warning })
-	if found.Error() != want {
-		t.Errorf("got\n%v\nwant\n%s", found, want)
-	}
-}
-
-// TestUpstreamsOutliveGenerations: an upstream that is the same in another
-// configuration keeps its client and its circuit; a changed one gets another
-// client, and goes on with its counts. The status tells them all.
-func TestUpstreamsOutliveGenerations(t *testing.T) {
-	away := httptest.NewServer(http.NotFoundHandler())
-	away.Close()
-	sections := func(timeout string) string {
-		return "upstreams:\n" + upstreamYAML("away", away.URL, "") + upstreamYAML("other", away.URL, ", timeout: "+timeout) +
-			"apps:\n" + appYAML("shop", "encrypted", "") + `pipeline: { stages: [ { forward: { to: away, as: json }, on_error: skip }, { name: f2, forward: { to: other, as: raw }, on_error: { reply: { text: sorry } } } ] }` + "\n"
-	}
-	h := startHost(t, writeConfig(t, sections("4s")))
-	for i := range 7 {
-		if got := h.say(t, "shop", fmt.Sprint(i), "hi"); got != "sorry" {
-			t.Errorf("got %q", got)
-		}
-	}
-	told := func() map[string]upstreamStatus {
-		all := map[string]upstreamStatus{}
-		for _, u := range h.status(t).Upstreams {
-			all[u.Name] = u
-		}
-		return all
-	}
-	before := told()
-	for name, u := range before {
-		if u.Circuit != gateway.Open || u.Since == nil || u.InFlight != 0 || u.Waiting != 0 || u.Connections != 64 || u.Requests["failed"] != 5 || u.Requests["open"] != 2 {
-			t.Errorf("%s: %+v", name, u)
-		}
-	}
-	cfg, _, err := readConfig(writeConfig(t, sections("3s")), false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	next, err := h.assemble(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	serving := h.current.Load().assembly
-	if next.upstreams["away"] != serving.upstreams["away"] || next.upstreams["other"] == serving.upstreams["other"] {
-		t.Error("not the one that is the same has kept its client")
-	}
-	during := told()
-	if u := during["away"]; u.Circuit != gateway.Open || !u.Since.Equal(*before["away"].Since) {
-		t.Errorf("away: %+v", u)
-	}
-	if u := during["other"]; u.Circuit != gateway.Closed || u.Since != nil || u.Requests["failed"] != 5 {
-		t.Errorf("other: %+v", u)
-	}
-	if err := next.close(t.Context()); err != nil { // as one that is refused
-		t.Fatal(err)
-	}
-	if u := told()["other"]; u.Circuit != gateway.Open {
-		t.Errorf("other, after all: %+v", u)
 	}
 }

@@ -43,6 +43,7 @@ const (
 
 // Host is a running Weft: listeners, pipelines, plugins and store.
 type Host struct {
+	file      string        // of the configuration
 	server    config.Server // no reload changes it
 	log       *slog.Logger
 	store     store.Store
@@ -51,6 +52,7 @@ type Host struct {
 	engine    *pipeline.Engine
 	metrics   *telemetry.Metrics
 	current   atomic.Pointer[generation] // that serves; nil before the first does
+	reloads   *reloads
 	health    *health
 	public    *listener
 	admin     *listener
@@ -58,22 +60,33 @@ type Host struct {
 }
 
 // Serve runs the configuration in file until ctx ends, then drains and returns.
-// It returns config.Problems where the configuration is wrong; nothing served,
+// Each signal of hangup has it read the configuration again. It returns
+// config.Problems where the configuration is wrong at the start; nothing served,
 // then.
-func Serve(ctx context.Context, file string, log *slog.Logger) error {
+func Serve(ctx context.Context, file string, log *slog.Logger, hangup <-chan os.Signal) error {
 	h, err := Start(ctx, file, log)
 	if err != nil {
 		return err
 	}
-	var failed error
-	select {
-	case <-ctx.Done():
-	case <-h.public.done:
-		failed = h.public.err
-	case <-h.admin.done:
-		failed = h.admin.err
-	}
+	failed := h.untilEnd(ctx, hangup)
 	return errors.Join(failed, h.Stop(context.WithoutCancel(ctx)))
+}
+
+// untilEnd returns when ctx ends or a listener fails, which is the error.
+func (h *Host) untilEnd(ctx context.Context, hangup <-chan os.Signal) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-h.public.done:
+			return h.public.err
+		case <-h.admin.done:
+			return h.admin.err
+		case <-hangup:
+			// What comes of it is in log and status; the error is ctx's.
+			_, _ = h.Reload(ctx, triggerSignal)
+		}
+	}
 }
 
 // Start reads file, loads all that it names and accepts callbacks when it
@@ -83,11 +96,8 @@ func Start(ctx context.Context, file string, log *slog.Logger) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, p := range warnings {
-		log.LogAttrs(ctx, slog.LevelWarn, "configuration", slog.String("problem", p.String()))
-	}
-	h := &Host{server: cfg.Server, log: log, metrics: telemetry.NewMetrics()}
-	if err := h.start(ctx, cfg); err != nil {
+	h := &Host{file: file, server: cfg.Server, log: log, metrics: telemetry.NewMetrics()}
+	if err := h.start(ctx, cfg, warnings); err != nil {
 		return nil, errors.Join(err, h.closeAll(context.WithoutCancel(ctx)))
 	}
 	return h, nil
@@ -95,7 +105,7 @@ func Start(ctx context.Context, file string, log *slog.Logger) (*Host, error) {
 
 // start brings the parts up, each on those before it. What it leaves in h when
 // it fails, closeAll closes.
-func (h *Host) start(ctx context.Context, cfg *config.Config) error {
+func (h *Host) start(ctx context.Context, cfg *config.Config, warnings config.Problems) error {
 	if err := h.openParts(ctx, cfg); err != nil {
 		return err
 	}
@@ -103,10 +113,13 @@ func (h *Host) start(ctx context.Context, cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
+	a.problems = append(warnings, a.problems...)
 	h.current.Store(h.generation(1, a))
+	h.announce(ctx, a)
 	if err := h.engine.Start(context.WithoutCancel(ctx), a.set); err != nil {
 		return fmt.Errorf("starting the pipelines: %w", err)
 	}
+	h.startReloads(ctx)
 	return h.open(ctx)
 }
 
@@ -156,18 +169,22 @@ func (h *Host) assemble(ctx context.Context, cfg *config.Config) (*assembly, err
 		return nil, err
 	}
 	if a.problems.Err() != nil {
-		problems := append(a.problems, a.appProblems()...)
-		return nil, errors.Join(problems, a.close(context.WithoutCancel(ctx)))
+		h.closeAssembly(ctx, a)
+		return nil, append(a.problems, a.appProblems()...)
 	}
+	return a, nil
+}
+
+// announce logs what is to be known of an assembly that serves.
+func (h *Host) announce(ctx context.Context, a *assembly) {
 	for _, p := range a.problems {
 		h.log.LogAttrs(ctx, slog.LevelWarn, "configuration", slog.String("problem", p.String()))
 	}
-	for _, app := range cfg.Apps {
+	for _, app := range a.cfg.Apps {
 		for _, p := range a.broken[app.Name] {
 			h.log.LogAttrs(ctx, slog.LevelError, "app out of service", slog.String("app", app.Name), slog.String("problem", p.String()))
 		}
 	}
-	return a, nil
 }
 
 // generation makes one of an assembly, which it owns from then on.
@@ -189,6 +206,7 @@ func (h *Host) open(ctx context.Context) error {
 	h.health.route(admin)
 	admin.GET("/metrics", echo.WrapHandler(h.metrics.Handler()))
 	admin.Any("/admin/v1/status", readOnly(h.answerStatus))
+	admin.Any("/admin/v1/reload", h.answerReload)
 
 	var err error
 	if h.public, err = listen(ctx, "listen", h.server.Listen, public, config.MaxAnswerWithin+answerSlack, h.log); err != nil {
@@ -226,6 +244,7 @@ func (h *Host) Stop(ctx context.Context) error {
 	h.log.LogAttrs(ctx, slog.LevelInfo, "stopping", slog.String("drain", h.server.Drain.String()))
 	drain, cancel := context.WithTimeout(ctx, h.server.Drain)
 	defer cancel()
+	h.reloads.stop(drain)
 	// Requests that are left when the time is up stay connected: the engine makes
 	// their events durable and answers them, and closeAll lets that out.
 	err := h.public.srv.Shutdown(drain)
@@ -240,6 +259,9 @@ func (h *Host) Stop(ctx context.Context) error {
 // closeAll closes what there is, the last opened first.
 func (h *Host) closeAll(ctx context.Context) error {
 	var errs []error
+	if h.reloads != nil {
+		h.reloads.cancel()
+	}
 	cut, cancel := context.WithTimeout(ctx, cutTime)
 	defer cancel()
 	for _, l := range []*listener{h.public, h.admin} {
@@ -249,6 +271,10 @@ func (h *Host) closeAll(ctx context.Context) error {
 	}
 	if h.engine != nil {
 		errs = append(errs, h.engine.Close())
+	}
+	if h.reloads != nil {
+		<-h.reloads.done
+		h.reloads.retiring.Wait()
 	}
 	ending, cancel := context.WithTimeout(ctx, closeTime)
 	defer cancel()

@@ -139,7 +139,7 @@ func TestServe(t *testing.T) {
 	log := new(syncBuffer)
 	file := writeConfig(t, echoSections())
 	done := make(chan error)
-	go func() { done <- Serve(ctx, file, NewLogger(log)) }()
+	go func() { done <- Serve(ctx, file, NewLogger(log), nil) }()
 	(&testHost{nil, log}).waitForLog(t, "serving")
 	cancel()
 	if err := <-done; err != nil {

@@ -15,9 +15,12 @@ import (
 // versions may add members at every depth. It has no word of a guest, of a user
 // or of a config.
 func (h *Host) answerStatus(ec echo.Context) error {
-	plugins := h.current.Load().assembly.plugins
+	serving := h.current.Load()
+	plugins := serving.assembly.plugins
 	doc := statusDoc{
-		Version: Version(), Plugins: []pluginStatus{}, Canaries: canariesStatus(h.engine.Canaries()),
+		Version: Version(), Plugins: []pluginStatus{},
+		Generation: generationStatus{serving.number, serving.since.UTC()}, Reload: h.reloads.status(),
+		Canaries:  canariesStatus(h.engine.Canaries()),
 		Upstreams: upstreamStatuses(h.upstreams),
 	}
 	for _, name := range slices.Sorted(maps.Keys(plugins)) {
@@ -27,10 +30,19 @@ func (h *Host) answerStatus(ec echo.Context) error {
 }
 
 type statusDoc struct {
-	Version   string           `json:"version"`   // of the host
-	Plugins   []pluginStatus   `json:"plugins"`   // by name
-	Upstreams []upstreamStatus `json:"upstreams"` // by name
-	Canaries  []canaryStatus   `json:"canaries"`  // by pipeline and stage
+	Version    string           `json:"version"` // of the host
+	Generation generationStatus `json:"generation"`
+	Reload     reloadStatus     `json:"reload"`
+	Plugins    []pluginStatus   `json:"plugins"`   // by name
+	Upstreams  []upstreamStatus `json:"upstreams"` // by name
+	Canaries   []canaryStatus   `json:"canaries"`  // by pipeline and stage
+}
+
+// generationStatus is the configuration that serves: the first since the start
+// is 1.
+type generationStatus struct {
+	Number uint64    `json:"number"`
+	Since  time.Time `json:"since"`
 }
 
 type pluginStatus struct {

@@ -24,6 +24,7 @@ type Metrics struct {
 	stageErrors  *prometheus.CounterVec
 	deadLetters  *prometheus.CounterVec
 	lateReplies  *prometheus.CounterVec
+	reloads      *prometheus.CounterVec
 	canaryEvents *prometheus.CounterVec
 	evicted      prometheus.Counter
 }
@@ -50,9 +51,10 @@ func NewMetrics() *Metrics {
 		deadLetters:  counter("weft_dead_letters_total", "Durable entries given up.", "app", "reason"),
 		lateReplies:  counter("weft_late_replies_total", "Replies that were ready after answer_within, by what became of them.", "app", "way"),
 		canaryEvents: counter("weft_canary_events_total", "Calls of plugins in stages with a canary, by side and by what they came to.", "pipeline", "stage", "side", "result"),
+		reloads:      counter("weft_reload_total", "Reloads of the configuration by what came of them.", "result"),
 		evicted:      prometheus.NewCounter(prometheus.CounterOpts{Name: "weft_records_evicted_total", Help: "Event records dropped before their time for want of room."}),
 	}
-	m.registry.MustRegister(m.callbacks, m.events, m.eventSeconds, m.stageSeconds, m.stageErrors, m.deadLetters, m.lateReplies, m.canaryEvents, m.evicted,
+	m.registry.MustRegister(m.callbacks, m.events, m.eventSeconds, m.stageSeconds, m.stageErrors, m.deadLetters, m.lateReplies, m.reloads, m.canaryEvents, m.evicted,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -103,6 +105,9 @@ func (m *Metrics) CanaryEvent(pipeline, stage, side, result string) {
 
 // LateReply counts a reply that was ready after answer_within. Ways: drop.
 func (m *Metrics) LateReply(app, way string) { m.lateReplies.WithLabelValues(app, way).Inc() }
+
+// Reload counts a reload of the configuration. Results: ok, partial, refused.
+func (m *Metrics) Reload(result string) { m.reloads.WithLabelValues(result).Inc() }
 
 // RecordEvicted counts an event record dropped before its time.
 func (m *Metrics) RecordEvicted() { m.evicted.Inc() }
