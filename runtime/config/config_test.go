@@ -75,7 +75,7 @@ func TestParseFull(t *testing.T) {
 		[]any{"main", 4 * time.Second, time.Minute, 2 * time.Second, true, config.GiveReply, "系统繁忙，请稍后再试"})
 	guard, sw := p.Stages[0], p.Stages[1]
 	check("guard", []any{guard.Name, guard.Plugin, guard.When, guard.WhenPos.Line, guard.OnError.Kind},
-		[]any{"guard", cfg.Plugins[1], `type == "text"`, 53, config.Skip})
+		[]any{"guard", cfg.Plugins[1], `type == "text"`, 52, config.Skip})
 	check("switch", []any{sw.Name, len(sw.Switch), sw.Switch[2].When, sw.Switch[0].Stages[0].Name, sw.Switch[1].Stages[0].Name},
 		[]any{"switch", 3, "", "welcome", "reply"})
 	check("on_error plugin", sw.Switch[0].Stages[0].OnError.Plugin, cfg.Plugins[3])
@@ -83,12 +83,6 @@ func TestParseFull(t *testing.T) {
 	par := p.Stages[2]
 	check("parallel", []any{par.Name, par.Parallel[0].Plugin, par.Parallel[0].OnError.Kind, par.Parallel[1].Switch[0].Stages[0].Name},
 		[]any{"parallel", cfg.Plugins[1], config.Queue, "score"})
-	check("canary", *p.Stages[3].Canary, config.Canary{
-		Pos: p.Stages[3].Canary.Pos, Lines: p.Stages[3].Canary.Lines, To: cfg.Plugins[4],
-		Apps: []string{"shop"}, Users: []string{"oTester1"}, Percent: 12_500,
-		Rollback: config.Rollback{Errors: 7000, MinEvents: 50, Window: 5 * time.Minute},
-	})
-	check("state_of", cfg.Plugins[4].StateOf, cfg.Plugins[1])
 	check("always", p.Always[0].Plugin, cfg.Plugins[2])
 	check("async", []bool{p.Always[0].Async, guard.Async}, []bool{true, false})
 	check("sources", []string{cfg.Plugins[0].Source, cfg.Plugins[1].Source}, []string{"testdata/plugins/welcome.wasm", "/opt/faq.wasm"})
@@ -116,8 +110,8 @@ func TestPluginConfig(t *testing.T) {
 	if c := cfg.Apps[0].Configs["faq"]; string(c.JSON) != "{}" || c.ID != 0x44136fa355b3678a {
 		t.Errorf("faq: got %s, %x", c.JSON, c.ID)
 	}
-	if len(cfg.Apps[0].Configs) != 5 {
-		t.Errorf("configs: got %d, want those of 5 plugins", len(cfg.Apps[0].Configs))
+	if len(cfg.Apps[0].Configs) != 4 {
+		t.Errorf("configs: got %d, want those of 4 plugins", len(cfg.Apps[0].Configs))
 	}
 	for pointer, want := range map[string]string{
 		"":            "25:7",  // the app's entry
@@ -135,6 +129,31 @@ func TestPluginConfig(t *testing.T) {
 	}
 	if got := mini.Pos.String(); got != "testdata/full.yaml:35:5" {
 		t.Errorf("mini.Pos: got %s", got)
+	}
+}
+
+// TestParseServer reads a file of which nothing but the server section is right.
+func TestParseServer(t *testing.T) {
+	src := "weft: 2\nserver: { admin: \"127.0.0.1:1\", admin_token: \"${SHOP_TOKEN}\" }\n" +
+		"apps: { shop: { token: \"${NOT_SET}\", mode: loud } }\npipelin: [\"${file:none}\"]\n"
+	s, problems := config.ParseServer("p.yaml", []byte(src), options())
+	if len(problems) > 0 || s.Admin != "127.0.0.1:1" || s.AdminToken != "s3cret-token" || s.Listen != "127.0.0.1:8080" {
+		t.Errorf("%+v, %v", s, problems)
+	}
+	for src, want := range map[string]string{
+		"weft: 1\nserver: { admin: nowhere }\n":              "p.yaml:2:18: server.admin: nowhere is not HOST:PORT",
+		"weft: 1\nserver: { admin_token: \"${NOT_SET}\" }\n": "p.yaml:2:24: ${NOT_SET} is not set",
+		"server: [":  "p.yaml:1:1: not YAML",
+		"server: []": "p.yaml:1:9: server: must be a mapping",
+		"":           "the file is empty",
+	} {
+		s, problems := config.ParseServer("p.yaml", []byte(src), options())
+		if s != nil || !strings.Contains(problems.Error(), want) {
+			t.Errorf("%s: %+v, %v, want %s", src, s, problems, want)
+		}
+	}
+	if s, problems := config.ParseServer("p.yaml", []byte("weft: 1\n"), options()); len(problems) > 0 || s.Admin != "127.0.0.1:9090" {
+		t.Errorf("without a section: %+v, %v", s, problems)
 	}
 }
 
@@ -223,7 +242,7 @@ func TestReference(t *testing.T) {
 	}
 	for _, name := range []string{
 		"", "server", "store", "store.embedded", "upstreams.*", "forward", "apps.*", "apps.*.previous", "plugins.*", "plugins.*.grants", "plugins.*.limits",
-		"pipelines.*", "stages[]", "canary", "canary.rollback", "switch[]", "on_error", "reply", "reply.news.articles[]",
+		"pipelines.*", "stages[]", "switch[]", "on_error", "reply", "reply.news.articles[]",
 	} {
 		if len(sections[name].Keys) == 0 {
 			t.Errorf("section %q is not in the reference", name)

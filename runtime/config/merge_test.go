@@ -264,8 +264,15 @@ func FuzzParse(f *testing.F) {
 		if _, p := Parse("p.yaml", src, Options{NoEnv: true}); cfg != nil && p.Err() != nil && !bytes.Contains(src, []byte("${")) {
 			t.Fatalf("only without the environment: %v", p)
 		}
+		server, serverProblems := ParseServer("p.yaml", src, Options{Getenv: testEnv, ReadFile: testFile})
+		if (server == nil) != (serverProblems.Err() != nil) {
+			t.Fatalf("the server alone: %v and %v", server, serverProblems)
+		}
 		if cfg == nil {
 			return
+		}
+		if server == nil || *server != cfg.Server {
+			t.Fatalf("the server alone is %+v, %v, in the file %+v", server, serverProblems, cfg.Server)
 		}
 		var doc struct {
 			Plugins map[string]struct {

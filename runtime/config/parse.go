@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"gopkg.in/yaml.v3"
 )
 
 // Limits of a configuration. What goes over one is refused.
@@ -71,22 +73,52 @@ func Parse(file string, src []byte, opt Options, included ...Source) (*Config, P
 	return cfg, problems
 }
 
+// ParseServer reads the section server of a pipeline.yaml and looks at nothing
+// else of it: a program that has only the address of a running host to know needs
+// neither the secrets of the apps nor a file that is right. Server is nil where
+// Problems.Err is not nil.
+func ParseServer(file string, src []byte, opt Options) (*Server, Problems) {
+	d := newDecoder(file, opt, new(usage))
+	s := new(Server)
+	if doc := d.parse(src); doc != nil {
+		pos := d.place(doc)
+		n := &node{pos: pos, from: pos, kind: mapping}
+		for i := 0; i+1 < len(doc.Content) && doc.Kind == yaml.MappingNode; i += 2 {
+			k := doc.Content[i]
+			if k.Kind == yaml.AliasNode {
+				k = k.Alias
+			}
+			if k.Value == "server" {
+				n = (&reader{d: d}).node(doc.Content[i+1], 2)
+				break
+			}
+		}
+		d.push("server")
+		serverSection().decode(d, n, s)
+		d.pop()
+	}
+	problems := d.finish()
+	if problems.Err() != nil {
+		return nil, problems
+	}
+	return s, problems
+}
+
 // decoder collects what is found on the way through one file.
 type decoder struct {
-	file       string
-	dir        string
-	unit       string    // Source.Name; "" in the root
-	doc        *document // nil where the file can't be read as one
-	lines      int       // how many the file has
-	path       []string  // the keys down to the value that is being read
-	expand     *expander
-	problems   []Problem
-	plugins    []pluginRef     // references that are resolved once all plugins are known
-	forwards   []upstreamRef   // the same of upstreams
-	canaryRefs []canaryRef     // the apps that canaries name
-	unnamed    []*Stage        // stages that get the name of their plugin
-	hidden     map[*Stage]bool // stages whose name is an expanded value
-	used       *usage
+	file     string
+	dir      string
+	unit     string    // Source.Name; "" in the root
+	doc      *document // nil where the file can't be read as one
+	lines    int       // how many the file has
+	path     []string  // the keys down to the value that is being read
+	expand   *expander
+	problems []Problem
+	plugins  []pluginRef     // references that are resolved once all plugins are known
+	forwards []upstreamRef   // the same of upstreams
+	unnamed  []*Stage        // stages that get the name of their plugin
+	hidden   map[*Stage]bool // stages whose name is an expanded value
+	used     *usage
 }
 
 // usage is what all files together have taken of the limits so far.

@@ -45,7 +45,6 @@ type node struct {
 
 	tag      string // scalar
 	text     string // scalar
-	source   string // scalar, as it stands in the file
 	plain    bool   // scalar without quotes
 	comment  string // what follows a plain scalar on its line
 	expanded bool   // text holds something that is not in the file: never shown
@@ -101,6 +100,22 @@ type reader struct {
 
 // readYAML reads the one document of a file, nil where that is not possible.
 func (d *decoder) readYAML(src []byte) *node {
+	doc := d.parse(src)
+	if doc == nil {
+		return nil
+	}
+	r := &reader{d: d}
+	root := r.node(doc, 1)
+	d.used.values += r.values
+	d.used.text += r.bytes
+	if r.full {
+		return nil
+	}
+	return root
+}
+
+// parse parses the one document of a file, nil where that is not possible.
+func (d *decoder) parse(src []byte) *yaml.Node {
 	if len(src) > MaxFile {
 		d.addAt(Pos{File: d.file}, fmt.Sprintf("the file has %d bytes, over %d", len(src), MaxFile), "")
 		return nil
@@ -125,14 +140,7 @@ func (d *decoder) readYAML(src []byte) *node {
 	case second != nil:
 		d.addAt(d.place(second), "a second document begins here", "a file holds one document")
 	}
-	r := &reader{d: d}
-	root := r.node(doc.Content[0], 1)
-	d.used.values += r.values
-	d.used.text += r.bytes
-	if r.full {
-		return nil
-	}
-	return root
+	return doc.Content[0]
 }
 
 // documents returns the first two documents of a file, nil where there are none.
@@ -248,7 +256,6 @@ func (r *reader) scalar(out *node, n *yaml.Node) {
 	for _, p := range ex.problems {
 		r.d.addAt(out.pos, p.text, p.advice)
 	}
-	out.source = n.Value
 	out.text, out.expanded, out.unknown = ex.text, ex.expanded, ex.unknown || len(ex.problems) > 0
 	r.bytes += max(0, len(ex.text)-len(n.Value))
 	out.tag = tagStr
