@@ -14,7 +14,6 @@ import (
 // own. Its methods may be called by many goroutines at once.
 type Plugin struct {
 	*loaded
-	edition edition                               // of its name
 	configs atomic.Pointer[map[string]*appConfig] // by app
 	closing atomic.Bool
 }
@@ -133,7 +132,7 @@ func (p *Plugin) handle(ctx context.Context, call *Call) (result Result, failed 
 		e.err = ErrNoConfig
 		return Result{}, e
 	}
-	ticket, refused := cfg.fuse.admit(call.Event.User, &p.edition)
+	ticket, refused := cfg.fuse.admit(call.Event.User)
 	if refused != "" {
 		return Result{}, p.callError(reasonFused, refused)
 	}

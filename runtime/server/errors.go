@@ -36,6 +36,9 @@ var (
 	errInternal = &httpError{http.StatusInternalServerError, "internal", "an error of the host"}
 	errStopping = &httpError{http.StatusServiceUnavailable, "stopping", "the host stops"}
 	errToken    = &httpError{http.StatusUnauthorized, "unauthorized", "a bearer token is needed: server.admin_token"}
+	// errCrossOrigin answers a browser that a page of another site sends.
+	errCrossOrigin = &httpError{http.StatusForbidden, "cross_origin", "pages of other sites may not do this"}
+	errStoreAway   = &httpError{http.StatusServiceUnavailable, "store_unavailable", "the store can't be reached: look at the log"}
 )
 
 // errorBody is the JSON of an error.

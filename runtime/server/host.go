@@ -146,8 +146,8 @@ func (h *Host) openParts(ctx context.Context, cfg *config.Config) error {
 	}
 	for _, c := range []prometheus.Collector{
 		newPluginMetrics(func() map[string]*sandbox.Plugin { return h.current.Load().assembly.plugins }),
+		newQueueMetrics(h.engine),
 		newUpstreamMetrics(h.upstreams),
-		newCanaryMetrics(h.engine.Canaries),
 	} {
 		if err := h.metrics.Registry().Register(c); err != nil {
 			return fmt.Errorf("registering metrics: %w", err)
@@ -206,7 +206,8 @@ func (h *Host) open(ctx context.Context) error {
 	h.health.route(admin)
 	admin.GET("/metrics", echo.WrapHandler(h.metrics.Handler()))
 	admin.Any("/admin/v1/status", readOnly(h.answerStatus))
-	admin.Any("/admin/v1/reload", h.answerReload)
+	admin.Any("/admin/v1/reload", postOnly(h.answerReload))
+	queueAPI{h.engine}.route(admin)
 
 	var err error
 	if h.public, err = listen(ctx, "listen", h.server.Listen, public, config.MaxAnswerWithin+answerSlack, h.log); err != nil {

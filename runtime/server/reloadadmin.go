@@ -58,9 +58,6 @@ func (r *reloads) status() reloadStatus {
 // answerReload answers POST /admin/v1/reload when the reload is done: 200, or
 // 422 where anything is wrong. A client that goes away doesn't end it.
 func (h *Host) answerReload(ec echo.Context) error {
-	if ec.Request().Method != http.MethodPost {
-		return wrongMethod(ec, http.MethodPost)
-	}
 	if _, err := readBody(ec); err != nil { // it says nothing
 		return err
 	}

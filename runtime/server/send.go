@@ -100,17 +100,27 @@ func callbackURL(given, listen, app string) (*url.URL, error) {
 		}
 		return u, nil
 	}
+	host, err := reached("server.listen", listen, "--url")
+	if err != nil {
+		return nil, err
+	}
+	return &url.URL{Scheme: "http", Host: host, Path: "/wx/" + app}, nil
+}
+
+// reached is the HOST:PORT at which a host is reached from here that listens at
+// listen, the value of key; flag is what gives another one.
+func reached(key, listen, flag string) (string, error) {
 	host, port, err := net.SplitHostPort(listen)
 	if err != nil {
-		return nil, fmt.Errorf("server.listen: %w", err)
+		return "", fmt.Errorf("%s: %w", key, err)
 	}
 	if port == "0" {
-		return nil, errors.New("server.listen picks a port: give the address with --url")
+		return "", fmt.Errorf("%s picks a port: give the address with %s", key, flag)
 	}
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
 	}
-	return &url.URL{Scheme: "http", Host: net.JoinHostPort(host, port), Path: "/wx/" + app}, nil
+	return net.JoinHostPort(host, port), nil
 }
 
 // shown is an address for errors, without what may be a secret in it: user,

@@ -20,22 +20,22 @@ func (h *Host) answerStatus(ec echo.Context) error {
 	doc := statusDoc{
 		Version: Version(), Plugins: []pluginStatus{},
 		Generation: generationStatus{serving.number, serving.since.UTC()}, Reload: h.reloads.status(),
-		Canaries:  canariesStatus(h.engine.Canaries()),
 		Upstreams: upstreamStatuses(h.upstreams),
 	}
 	for _, name := range slices.Sorted(maps.Keys(plugins)) {
 		doc.Plugins = append(doc.Plugins, statusOf(plugins[name]))
 	}
+	doc.Queues = h.queuesStatus(ec.Request().Context())
 	return ec.JSON(http.StatusOK, doc)
 }
 
 type statusDoc struct {
-	Version    string           `json:"version"` // of the host
-	Generation generationStatus `json:"generation"`
-	Reload     reloadStatus     `json:"reload"`
-	Plugins    []pluginStatus   `json:"plugins"`   // by name
-	Upstreams  []upstreamStatus `json:"upstreams"` // by name
-	Canaries   []canaryStatus   `json:"canaries"`  // by pipeline and stage
+	Version    string                 `json:"version"` // of the host
+	Generation generationStatus       `json:"generation"`
+	Reload     reloadStatus           `json:"reload"`
+	Plugins    []pluginStatus         `json:"plugins"`   // by name
+	Upstreams  []upstreamStatus       `json:"upstreams"` // by name
+	Queues     map[string]queueStatus `json:"queues"`    // by name: events; without the ones that can't be read
 }
 
 // generationStatus is the configuration that serves: the first since the start

@@ -88,6 +88,8 @@ func TestRunKeepsErrorsShort(t *testing.T) {
 		{"check", "-c", "nowhere.yaml"},
 		{"serve", "-c", "nowhere.yaml"},
 		{"callback", "-c", "nowhere.yaml", "--app", "shop", "--text", "x"},
+		{"queue", "list", "-c", "nowhere.yaml"},
+		{"queue", "drop", "-c", "nowhere.yaml", "--all"},
 		{"plugin", "build", "nowhere"},
 		{"plugin", "check", "nowhere.wasm"},
 	} {
