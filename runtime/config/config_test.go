@@ -75,7 +75,7 @@ func TestParseFull(t *testing.T) {
 		[]any{"main", 4 * time.Second, time.Minute, 2 * time.Second, true, config.GiveReply, "系统繁忙，请稍后再试"})
 	guard, sw := p.Stages[0], p.Stages[1]
 	check("guard", []any{guard.Name, guard.Plugin, guard.When, guard.WhenPos.Line, guard.OnError.Kind},
-		[]any{"guard", cfg.Plugins[1], `type == "text"`, 52, config.Skip})
+		[]any{"guard", cfg.Plugins[1], `type == "text"`, 53, config.Skip})
 	check("switch", []any{sw.Name, len(sw.Switch), sw.Switch[2].When, sw.Switch[0].Stages[0].Name, sw.Switch[1].Stages[0].Name},
 		[]any{"switch", 3, "", "welcome", "reply"})
 	check("on_error plugin", sw.Switch[0].Stages[0].OnError.Plugin, cfg.Plugins[3])
@@ -83,6 +83,12 @@ func TestParseFull(t *testing.T) {
 	par := p.Stages[2]
 	check("parallel", []any{par.Name, par.Parallel[0].Plugin, par.Parallel[0].OnError.Kind, par.Parallel[1].Switch[0].Stages[0].Name},
 		[]any{"parallel", cfg.Plugins[1], config.Queue, "score"})
+	check("canary", *p.Stages[3].Canary, config.Canary{
+		Pos: p.Stages[3].Canary.Pos, Lines: p.Stages[3].Canary.Lines, To: cfg.Plugins[4],
+		Apps: []string{"shop"}, Users: []string{"oTester1"}, Percent: 12_500,
+		Rollback: config.Rollback{Errors: 7000, MinEvents: 50, Window: 5 * time.Minute},
+	})
+	check("state_of", cfg.Plugins[4].StateOf, cfg.Plugins[1])
 	check("always", p.Always[0].Plugin, cfg.Plugins[2])
 	check("async", []bool{p.Always[0].Async, guard.Async}, []bool{true, false})
 	check("sources", []string{cfg.Plugins[0].Source, cfg.Plugins[1].Source}, []string{"testdata/plugins/welcome.wasm", "/opt/faq.wasm"})
@@ -110,8 +116,8 @@ func TestPluginConfig(t *testing.T) {
 	if c := cfg.Apps[0].Configs["faq"]; string(c.JSON) != "{}" || c.ID != 0x44136fa355b3678a {
 		t.Errorf("faq: got %s, %x", c.JSON, c.ID)
 	}
-	if len(cfg.Apps[0].Configs) != 4 {
-		t.Errorf("configs: got %d, want those of 4 plugins", len(cfg.Apps[0].Configs))
+	if len(cfg.Apps[0].Configs) != 5 {
+		t.Errorf("configs: got %d, want those of 5 plugins", len(cfg.Apps[0].Configs))
 	}
 	for pointer, want := range map[string]string{
 		"":            "25:7",  // the app's entry
@@ -242,7 +248,7 @@ func TestReference(t *testing.T) {
 	}
 	for _, name := range []string{
 		"", "server", "store", "store.embedded", "upstreams.*", "forward", "apps.*", "apps.*.previous", "plugins.*", "plugins.*.grants", "plugins.*.limits",
-		"pipelines.*", "stages[]", "switch[]", "on_error", "reply", "reply.news.articles[]",
+		"pipelines.*", "stages[]", "canary", "canary.rollback", "switch[]", "on_error", "reply", "reply.news.articles[]",
 	} {
 		if len(sections[name].Keys) == 0 {
 			t.Errorf("section %q is not in the reference", name)

@@ -63,16 +63,14 @@ p.yaml:6:1: unknown key callers`},
   overflow: queue
   late_reply: [repeat]
   stages:
-    - { plugin: a, async: true, canary: {} }
+    - { plugin: a, async: true }
     - { reply: { text: x }, shadow: a }
 plugins:
-  a: { source: a.wasm, state_of: b, grants: { fetch: {} }, limits: { gpu: 1 } }
+  a: { source: a.wasm,              grants: { fetch: {} }, limits: { gpu: 1 } }
 `, `
 p.yaml:5:3: pipeline: unknown key overflow
 p.yaml:6:16: pipeline.late_reply.0: repeat is not drop
-p.yaml:8:33: pipeline.stages.0: unknown key canary
 p.yaml:9:29: pipeline.stages.1: unknown key shadow
-p.yaml:11:24: plugins.a: unknown key state_of
 p.yaml:11:47: plugins.a.grants: unknown key fetch
 p.yaml:11:70: plugins.a.limits: unknown key gpu`},
 		{"values of the server", app + `server:

@@ -15,7 +15,9 @@ var (
 	aesKeyForm = regexp.MustCompile(`^[A-Za-z0-9+/]{43}$`)
 	tokenForm  = regexp.MustCompile(`^[!-~]{1,64}$`)
 	adminForm  = regexp.MustCompile(`^[!-~]{1,256}$`)
-	pathForm   = regexp.MustCompile(`^(/[A-Za-z0-9._~=@+,-]+)+$`)
+	// percentForm has up to three decimals, with or without the sign.
+	percentForm = regexp.MustCompile(`^(100(\.0{1,3})?|[0-9]{1,2}(\.[0-9]{1,3})?)%?$`)
+	pathForm    = regexp.MustCompile(`^(/[A-Za-z0-9._~=@+,-]+)+$`)
 )
 
 // document is the file as it is decoded, before references are resolved.
@@ -49,7 +51,8 @@ type appDecl struct {
 // pluginDecl is a plugin together with its config.
 type pluginDecl struct {
 	Plugin
-	config *node
+	config  *node
+	stateOf *node
 }
 
 func documentSection() section[document] {
@@ -256,11 +259,23 @@ func pluginSection() section[pluginDecl] {
 				value: to(nestedValue("a mapping", limitsSection), func(p *pluginDecl) *Limits { return &p.Limits }),
 			},
 			{
+				name: "state_of", doc: "the plugin whose state it reads and writes in place of one of its own; grants.state goes with it",
+				value: stateOfTarget{pluginTarget[pluginDecl]{func(p *pluginDecl) **Plugin { return &p.StateOf }}},
+			},
+			{
 				name: "isolation", def: string(IsolationShared), doc: "who shares an instance: all apps, one app only, or nobody: event starts each event from a fresh memory",
 				value: to(oneOf(IsolationShared, IsolationApp, IsolationEvent), func(p *pluginDecl) *Isolation { return &p.Isolation }),
 			},
 		},
 	}
+}
+
+// stateOfTarget is a pluginTarget that keeps where the name stands.
+type stateOfTarget struct{ pluginTarget[pluginDecl] }
+
+func (t stateOfTarget) decode(d *decoder, n *node, dst *pluginDecl) {
+	dst.stateOf = n
+	t.pluginTarget.decode(d, n, dst)
 }
 
 func grantsSection() section[Grants] {

@@ -96,6 +96,7 @@ func link(units []*decoder) *Config {
 			continue
 		}
 		d.resolvePlugins(plugins, names)
+		d.stateOf()
 		d.resolveUpstreams(upstreams)
 		for _, p := range d.doc.pipelines {
 			d.pipeline(p)
@@ -113,6 +114,7 @@ func link(units []*decoder) *Config {
 		}
 	}
 	uniqueApps(units)
+	canaryApps(units, cfg)
 	units[0].unused(cfg, uses)
 	units[0].idleUpstreams(units)
 	for _, d := range units {
@@ -194,6 +196,9 @@ func (d *decoder) pipeline(p *pipelineDecl) {
 		case always:
 			d.alwaysStage(s)
 		}
+		if s.Canary != nil {
+			d.canary(s)
+		}
 		if len(s.Parallel) > 0 && s.OnError != nil && s.WhenPos == (Pos{}) {
 			d.warn(s.Pos, "stage"+d.named(s)+": on_error has no effect: a branch that fails has its own", "move it into the branches")
 		}
@@ -272,6 +277,9 @@ func (p *pipelineDecl) uses() []*Plugin {
 		add(s.Plugin)
 		if s.OnError != nil {
 			add(s.OnError.Plugin)
+		}
+		if s.Canary != nil {
+			add(s.Canary.To)
 		}
 	})
 	return all
@@ -400,6 +408,11 @@ func (d *decoder) unused(cfg *Config, uses map[*Pipeline][]*Plugin) {
 	for _, p := range cfg.Pipelines {
 		for _, pl := range uses[p] {
 			used[pl] = true
+		}
+	}
+	for _, p := range cfg.Plugins {
+		if p.StateOf != nil {
+			used[p.StateOf] = true
 		}
 	}
 	for _, p := range cfg.Plugins {

@@ -106,19 +106,20 @@ func ParseServer(file string, src []byte, opt Options) (*Server, Problems) {
 
 // decoder collects what is found on the way through one file.
 type decoder struct {
-	file     string
-	dir      string
-	unit     string    // Source.Name; "" in the root
-	doc      *document // nil where the file can't be read as one
-	lines    int       // how many the file has
-	path     []string  // the keys down to the value that is being read
-	expand   *expander
-	problems []Problem
-	plugins  []pluginRef     // references that are resolved once all plugins are known
-	forwards []upstreamRef   // the same of upstreams
-	unnamed  []*Stage        // stages that get the name of their plugin
-	hidden   map[*Stage]bool // stages whose name is an expanded value
-	used     *usage
+	file       string
+	dir        string
+	unit       string    // Source.Name; "" in the root
+	doc        *document // nil where the file can't be read as one
+	lines      int       // how many the file has
+	path       []string  // the keys down to the value that is being read
+	expand     *expander
+	problems   []Problem
+	plugins    []pluginRef     // references that are resolved once all plugins are known
+	forwards   []upstreamRef   // the same of upstreams
+	canaryRefs []canaryRef     // the apps that canaries name
+	unnamed    []*Stage        // stages that get the name of their plugin
+	hidden     map[*Stage]bool // stages whose name is an expanded value
+	used       *usage
 }
 
 // usage is what all files together have taken of the limits so far.

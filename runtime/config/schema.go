@@ -118,6 +118,8 @@ func (w schemaWriter) value(s shape) schemaObject {
 		forms = []any{bounded(schemaObject{"type": "integer"}, s, "minimum", "maximum"), schemaObject{"type": "string", "pattern": `^[+-]?[0-9]+$`}}
 	case "size":
 		forms = []any{schemaObject{"type": "string", "pattern": s.pattern}, bounded(schemaObject{"type": "integer"}, s, "minimum", "maximum")}
+	case "percent":
+		forms = []any{schemaObject{"type": "string", "pattern": s.pattern}, schemaObject{"type": "number", "minimum": float64(s.low) / 1000, "maximum": 100}}
 	case "duration":
 		forms = []any{schemaObject{"type": "string", "pattern": s.pattern}}
 		if s.accepts("0") {

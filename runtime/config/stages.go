@@ -114,6 +114,10 @@ func stageSection() section[stageDecl] {
 				value: pluginTarget[stageDecl]{func(s *stageDecl) **Plugin { return &s.Plugin }},
 			},
 			{
+				name: "canary", doc: "another plugin gets some of the events of the stage's plugin, until too many of them fail",
+				value: to(canaryKind(), func(s *stageDecl) **Canary { return &s.Canary }),
+			},
+			{
 				name: "reply", doc: "a fixed answer",
 				value: to(replyKind(), func(s *stageDecl) **Reply { return &s.Reply }),
 			},
@@ -145,6 +149,9 @@ func readStage(d *decoder, n *node) (*Stage, bool) {
 		return nil, false
 	}
 	s.When, s.WhenPos = s.when.text, s.when.pos
+	if s.Canary != nil {
+		s.Canary.Lines = linesOf(n)
+	}
 	var kinds []string
 	for _, k := range stageKinds() {
 		if n.get(k) != nil {
@@ -156,6 +163,8 @@ func readStage(d *decoder, n *node) (*Stage, bool) {
 		d.add(n.pos, "the stage has nothing to do", "it has one of plugin, reply, forward, switch and parallel")
 	case len(kinds) > 1:
 		d.add(n.get(kinds[1]).from, "a stage has one of "+strings.Join(kinds, " and "), "make two stages of it")
+	case n.get("canary") != nil && kinds[0] != "plugin":
+		d.add(n.get("canary").from, "only a stage with plugin can have a canary", "")
 	case s.Async && kinds[0] != "plugin" && kinds[0] != "forward":
 		d.add(n.get("async").from, "only a stage with plugin or forward can be async", "")
 	case n.get("name") == nil && kinds[0] == "plugin":

@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -124,10 +125,21 @@ type Plugin struct {
 	Source string // file, absolute or relative to the working directory
 	Grants Grants
 	Limits Limits
+	// StateOf is the plugin whose state it reads and writes; nil: its own. That one
+	// has none itself.
+	StateOf *Plugin
 	// Isolation says who shares an instance.
 	Isolation Isolation
 	// Apps are the apps whose pipeline uses the plugin.
 	Apps []*App
+}
+
+// StateOwner is the name of the plugin whose state the plugin reads and writes.
+func (p *Plugin) StateOwner() string {
+	if p.StateOf != nil {
+		return p.StateOf.Name
+	}
+	return p.Name
 }
 
 // Grants is what a plugin may use.
@@ -193,7 +205,8 @@ type Stage struct {
 	WhenPos  Pos      // zero: there is no when; with When "" Options.NoEnv left it open
 	OnError  *OnError // nil: the pipeline's, Queue where Async
 	Plugin   *Plugin
-	Async    bool // of a Plugin or a Forward: run from the durable queue, off the reply path
+	Async    bool    // of a Plugin or a Forward: run from the durable queue, off the reply path
+	Canary   *Canary // of a Plugin; nil: it gets all events
 	Reply    *Reply
 	Forward  *Forward
 	Switch   []*Branch
@@ -214,6 +227,35 @@ const (
 	ForwardRaw  ForwardAs = "raw"  // the callback as it came
 	ForwardJSON ForwardAs = "json" // the event
 )
+
+// Canary gives some of a stage's events to another plugin.
+type Canary struct {
+	Pos      Pos
+	To       *Plugin
+	Apps     []string // names of apps all of whose events To gets
+	Users    []string // openids of users all of whose events To gets
+	Percent  Percent  // of all other users
+	Rollback Rollback
+	// Lines is a digest of the stage's lines as they stand in the file, before ${…}
+	// is expanded; neither comments nor where they stand is part of it.
+	Lines string
+}
+
+// Rollback says when a canary ends by itself: when of MinEvents or more events
+// within Window the share of Errors has failed.
+type Rollback struct {
+	Errors    Percent
+	MinEvents int
+	Window    time.Duration
+}
+
+// Percent is a share in thousandths of a percent, 0 to 100,000.
+type Percent int
+
+// String returns the share as pipeline.yaml has it: 10%, 0.5%.
+func (p Percent) String() string {
+	return strconv.FormatFloat(float64(p)/1000, 'f', -1, 64) + "%"
+}
 
 // Branch is one way of a switch.
 type Branch struct {

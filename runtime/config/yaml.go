@@ -45,6 +45,7 @@ type node struct {
 
 	tag      string // scalar
 	text     string // scalar
+	source   string // scalar, as it stands in the file
 	plain    bool   // scalar without quotes
 	comment  string // what follows a plain scalar on its line
 	expanded bool   // text holds something that is not in the file: never shown
@@ -256,6 +257,7 @@ func (r *reader) scalar(out *node, n *yaml.Node) {
 	for _, p := range ex.problems {
 		r.d.addAt(out.pos, p.text, p.advice)
 	}
+	out.source = n.Value
 	out.text, out.expanded, out.unknown = ex.text, ex.expanded, ex.unknown || len(ex.problems) > 0
 	r.bytes += max(0, len(ex.text)-len(n.Value))
 	out.tag = tagStr

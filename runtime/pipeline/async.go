@@ -30,7 +30,7 @@ func (w *walk) note(st *stage) {
 func (w *walk) noteAlways(list []*stage) {
 	for _, st := range list {
 		if st.async {
-			if st.takes(w.ev) {
+			if p, _ := st.pick(w.app.name, w.ev); st.takes(p, w.ev) {
 				w.note(st)
 			}
 			continue

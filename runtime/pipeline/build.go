@@ -12,7 +12,8 @@ import (
 // conditions compiled, by app. What is walked does not change after Build. It
 // serves one Engine, once.
 type Set struct {
-	apps map[string]*app // by name
+	apps     map[string]*app // by name
+	canaries []*canary
 
 	// The ledger's lock guards these.
 	flight int           // runs under way that walk it
@@ -46,6 +47,7 @@ type stage struct {
 	name     string
 	when     *condition // nil: always
 	plugin   Plugin
+	canary   *canary // of plugin; nil: it gets all events
 	reply    *hostapi.Reply
 	upstream Upstream
 	raw      bool     // of upstream: the callback as it came, not JSON
@@ -100,6 +102,7 @@ func Build(cfg *config.Config, plugins map[string]Plugin, options ...BuildOption
 	if b.problems.Err() != nil {
 		return nil, b.problems
 	}
+	set.canaries = b.canaries
 	return set, b.problems
 }
 
@@ -107,6 +110,8 @@ type builder struct {
 	plugins   map[string]Plugin
 	upstreams map[string]Upstream
 	known     func(string) bool
+	in        string // the pipeline that is being built
+	canaries  []*canary
 	problems  config.Problems
 }
 
@@ -115,6 +120,7 @@ func (b *builder) pipe(c *config.Pipeline) *pipe {
 		name: c.Label(), answerWithin: c.AnswerWithin, deadline: c.Deadline, dedupe: c.Dedupe, orderUser: c.OrderUser,
 		paths: make(map[string][]int), single: make(map[string]*stage),
 	}
+	b.in = c.Label()
 	inherited := b.policy(&c.OnError, c.Pos)
 	p.stages = b.stages(c.Stages, inherited)
 	p.always = b.stages(c.Always, inherited)
@@ -160,7 +166,7 @@ func (b *builder) stages(cs []*config.Stage, inherited policy) []*stage {
 			st.onError = policy{kind: config.Queue}
 		}
 		if c.Plugin != nil {
-			st.plugin = b.plugin(c.Plugin.Name, c.Pos)
+			st.plugin, st.canary = b.plugin(c.Plugin.Name, c.Pos), b.canary(c)
 		}
 		if f := c.Forward; f != nil && f.To != nil {
 			st.upstream, st.raw = b.upstream(f.To.Name, c.Pos), f.As == config.ForwardRaw

@@ -43,13 +43,14 @@ type Options struct {
 // own; the Set is what it walks. All methods may be called by many goroutines
 // at once.
 type Engine struct {
-	store   store.Store
-	metrics *telemetry.Metrics
-	log     *slog.Logger
-	ledger  ledger
-	locks   userLocks
-	set     atomic.Pointer[Set] // nil before Start
-	watch   atomic.Pointer[func(*Trace)]
+	store    store.Store
+	metrics  *telemetry.Metrics
+	log      *slog.Logger
+	ledger   ledger
+	locks    userLocks
+	canaries canaries
+	set      atomic.Pointer[Set] // nil before Start
+	watch    atomic.Pointer[func(*Trace)]
 
 	keyPrefix string // of entries whose event has no record: unique to this host and start
 	keySeq    atomic.Uint64
@@ -95,20 +96,25 @@ func (e *Engine) Start(ctx context.Context, set *Set) error {
 	if err := e.recall(ctx); err != nil {
 		return fmt.Errorf("reading the durable queue: %w", err)
 	}
+	if err := e.recallCanaries(ctx); err != nil {
+		return fmt.Errorf("reading the canaries that were rolled back: %w", err)
+	}
 	e.base, e.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	e.runs, e.stopRuns = context.WithCancelCause(e.base)
 	e.claims, e.stopClaims = context.WithCancel(e.base)
+	e.useCanaries(set)
 	e.set.Store(set)
 	e.wg.Go(e.dispatch)
 	return nil
 }
 
 // Swap has events that arrive from now on, and durable runs that begin, walk
-// another set. Runs under way go on with theirs; records, the users' turns and
-// the durable queue stay. The result is closed when no run walks the set before
+// another set. Runs under way go on with theirs; records, the users' turns,
+// what canaries have come to and the durable queue stay. The result is closed when no run walks the set before
 // any more: then what it uses can be closed. The engine must have been started;
 // one Swap at a time.
 func (e *Engine) Swap(set *Set) (drained <-chan struct{}) {
+	e.useCanaries(set)
 	return e.ledger.retire(e.set.Swap(set))
 }
 

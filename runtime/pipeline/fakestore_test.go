@@ -11,18 +11,53 @@ import (
 	"github.com/weft-dev/weft/runtime/store"
 )
 
-// memStore is a store.Queue in memory. What it holds survives its engines.
+// memStore is a store in memory, as far as an engine uses one. What it holds survives its engines.
 type memStore struct {
-	store.Store // nil: the engine uses the queue only
+	store.Store // nil
 
 	mu      sync.Mutex
 	entries []*memEntry
 	token   uint64
 
+	values   map[string][]byte // by bucket/key
+	applies  int
+	applyErr error // of every Apply
+
 	appendErr  error         // of every Append
 	appendTime time.Duration // before an Append takes effect
 	appends    int
 	writes     []string // the keys of each Append that took effect, joined
+}
+
+// Get and Apply keep single values; the engine sets them and nothing else.
+func (s *memStore) Get(_ context.Context, bucket, key string) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v, ok := s.values[bucket+"/"+key]
+	if !ok {
+		return nil, store.ErrNotFound
+	}
+	return slices.Clone(v), nil
+}
+
+func (s *memStore) Apply(_ context.Context, op store.Op) (store.Result, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.applies++
+	if s.applyErr != nil {
+		return store.Result{}, s.applyErr
+	}
+	if s.values == nil {
+		s.values = map[string][]byte{}
+	}
+	s.values[op.Bucket+"/"+op.Key] = slices.Clone(op.Value)
+	return store.Result{Applied: true}, nil
+}
+
+func (s *memStore) failApplies(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.applyErr = err
 }
 
 type memEntry struct {

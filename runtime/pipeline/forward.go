@@ -39,11 +39,11 @@ type Verbatim struct {
 const fromWeChat = "wechat"
 
 // takes tells whether a stage does anything for an event, whatever its condition
-// says. A raw forward has nothing to send of one that is no callback of WeChat.
-func (st *stage) takes(ev *hostapi.Event) bool {
+// says; p is the plugin that gets it. A raw forward has nothing to send of one that is no callback of WeChat.
+func (st *stage) takes(p Plugin, ev *hostapi.Event) bool {
 	switch {
-	case st.plugin != nil:
-		return st.plugin.Wants(ev.Type, ev.Event)
+	case p != nil:
+		return p.Wants(ev.Type, ev.Event)
 	case st.raw:
 		return ev.Origin == fromWeChat
 	}

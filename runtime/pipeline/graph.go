@@ -120,6 +120,9 @@ func (g *grapher) stage(s *config.Stage, next string) {
 	if s.Async {
 		text += "<br/>async, from the queue"
 	}
+	if s.Canary != nil {
+		text += "<br/>" + canaryLabel(s.Canary)
+	}
 	switch {
 	case s.Switch != nil:
 		g.line("    %s{\"%s\"}", id, text)
@@ -249,6 +252,32 @@ func pluginLabel(p *config.Plugin) string {
 		return "plugin …"
 	}
 	return label("plugin " + p.Name)
+}
+
+// canaryLabel says what a canary gets, and until when. It names no user.
+func canaryLabel(c *config.Canary) string {
+	var gets []string
+	if c.Percent > 0 || len(c.Apps)+len(c.Users) == 0 {
+		gets = append(gets, c.Percent.String())
+	}
+	if n := len(c.Apps); n > maxGraphApps {
+		gets = append(gets, fmt.Sprintf("all of %d apps", n))
+	} else if n > 0 {
+		gets = append(gets, "all of "+strings.Join(c.Apps, ", "))
+	}
+	switch n := len(c.Users); n {
+	case 0:
+	case 1:
+		gets = append(gets, "1 user")
+	default:
+		gets = append(gets, fmt.Sprintf("%d users", n))
+	}
+	to := "…"
+	if c.To != nil {
+		to = c.To.Name
+	}
+	return label("canary "+to+" gets "+strings.Join(gets, ", ")) + "<br/>" +
+		label(fmt.Sprintf("until %s of %d events or more fail within %s", c.Rollback.Errors, c.Rollback.MinEvents, c.Rollback.Window))
 }
 
 // whenLabel is a condition's text, "" where there is none.

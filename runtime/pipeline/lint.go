@@ -240,10 +240,48 @@ func (l *linter) plugin(s *config.Stage, in set) {
 		return
 	}
 	l.deadline(s.Pos, "plugin "+s.Plugin.Name, f.Timeout, "the plugin's limits.timeout")
+	longest := s.Plugin.Name
+	if to := l.canary(s, taken); to.Waits && (to.Timeout > f.Timeout || !f.Waits) {
+		f, longest = to, s.Canary.To.Name
+	}
 	if f.Waits && !s.Async {
-		l.wait(waiting{s.Plugin.Name, "limits.timeout of these plugins", taken}, f.Timeout)
+		l.wait(waiting{longest, "limits.timeout of these plugins", taken}, f.Timeout)
 	}
 	l.policy(s, "plugin "+s.Plugin.Name, taken)
+}
+
+// canary looks at the plugin of a stage's canary, and returns what is known of
+// it; nothing where there is none.
+func (l *linter) canary(s *config.Stage, in set) PluginFacts {
+	c := s.Canary
+	if c == nil || c.To == nil {
+		return PluginFacts{}
+	}
+	f, what := l.facts.Plugins[c.To.Name], "canary: plugin "+c.To.Name
+	taken := l.wanted(c.To, in)
+	if taken.empty() {
+		l.warn(c.Pos, what+" takes none of the events of plugin "+s.Plugin.Name, f.takes())
+		return f
+	}
+	var words []string
+	for i, sample := range l.samples {
+		switch {
+		case !in[i] || taken[i] || sample.fresh || sample.event == nonsense || sample.typ == nonsense:
+		case sample.typ == "event" || sample.typ == "":
+			words = append(words, sample.event)
+		default:
+			words = append(words, sample.typ)
+		}
+	}
+	slices.Sort(words)
+	if words = slices.Compact(words); len(words) > maxListed {
+		words = append(words[:maxListed:maxListed], "…")
+	}
+	if len(words) > 0 {
+		l.warn(c.Pos, what+" doesn't take "+strings.Join(words, ", ")+", which plugin "+s.Plugin.Name+" takes: no plugin handles them for its users", f.takes())
+	}
+	l.deadline(c.Pos, what, f.Timeout, "the plugin's limits.timeout")
+	return f
 }
 
 // forward looks at a forward and returns the events for which the stages may go

@@ -123,6 +123,20 @@ p.yaml:12:41: warning: when: plugin keyword takes none of the events that meet i
 p.yaml:13:38: warning: when: plugin menu takes none of the events that meet it (it takes no messages and events CLICK)
 p.yaml:14:37: warning: when: plugin odd takes none of the events that meet it (it takes no messages and events not_in_the_documents)
 p.yaml:15:7: warning: on_error: plugin menu takes none of the events of plugin keyword (it takes no messages and events CLICK)`},
+		{"canaries", `
+  deadline: 2s
+  answer_within: 1500ms
+  stages:
+    - { name: a, plugin: keyword, canary: { to: any, percent: 1 } }
+    - { name: b, plugin: keyword, canary: { to: menu, percent: 1 } }
+    - { name: c, plugin: slow, when: 'type == "text"', canary: { to: keyword, percent: 1 } }
+    - { name: d, plugin: keyword, canary: { to: slow, percent: 1 } }
+`, `
+p.yaml:15:35: warning: canary: plugin menu takes none of the events of plugin keyword (it takes no messages and events CLICK)
+p.yaml:16:7: warning: plugin slow may take 3s, and the pipeline's deadline is 2s (raise deadline, or lower the plugin's limits.timeout)
+p.yaml:17:35: warning: canary: plugin slow doesn't take voice, which plugin keyword takes: no plugin handles them for its users (it takes messages text and events CLICK)
+p.yaml:17:35: warning: canary: plugin slow may take 3s, and the pipeline's deadline is 2s (raise deadline, or lower the plugin's limits.timeout)
+p.yaml:10:1: warning: the stages that wait (slow) may take 6s for one event, and answer_within is 1.5s (an answer that is late reaches nobody: lower limits.timeout of these plugins)`},
 		{"branches and what is in them", `
   stages:
     - name: one

@@ -15,7 +15,9 @@ type Plugin interface {
 	//
 	// An error leaves neither reply nor annotations. Where it has a method
 	// Reason() string, that is its label in weft_stage_errors_total (error, trap,
-	// timeout, fuel, memory, busy, fused, upstream); else it counts as error.
+	// timeout, fuel, memory, busy, fused, upstream); else it counts as error. Where
+	// it has a method Blameless() bool, true says that it tells nothing of the
+	// plugin: it doesn't count against a canary.
 	Handle(ctx context.Context, call *Call) (Result, error)
 	// Wants says whether the plugin can use events of this type and event; a
 	// stage never calls it with others.

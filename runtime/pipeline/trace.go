@@ -36,7 +36,7 @@ type Trace struct {
 // a switch whose conditions could be computed.
 type Step struct {
 	Stage   string
-	Side    string             // "": the stage's own; SideInstead
+	Side    string             // "": the stage's own; SideInstead, SideCanary
 	Outcome hostapi.Outcome    // Failed after an error
 	Error   string             // after an error: its label in weft_stage_errors_total
 	OnError config.OnErrorKind // after an error: what followed

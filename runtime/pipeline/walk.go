@@ -89,7 +89,8 @@ func (w *walk) stages(ctx context.Context, list []*stage, path []int, parts []pa
 }
 
 func (w *walk) stage(ctx context.Context, st *stage) flow {
-	if !st.takes(w.ev) {
+	plugin, side := st.pick(w.app.name, w.ev)
+	if !st.takes(plugin, w.ev) {
 		return goOn
 	}
 	if st.async && !w.lone {
@@ -102,8 +103,8 @@ func (w *walk) stage(ctx context.Context, st *stage) flow {
 		return w.failed(ctx, st, err)
 	case !ok:
 		return goOn
-	case st.plugin != nil:
-		f, err := w.plugin(ctx, st, st.plugin, "")
+	case plugin != nil:
+		f, err := w.plugin(ctx, st, plugin, side)
 		if err != nil {
 			return w.failed(ctx, st, err)
 		}
@@ -166,11 +167,14 @@ func (w *walk) plugin(ctx context.Context, st *stage, p Plugin, side string) (fl
 	took := time.Since(start)
 	w.metrics.StageSeconds(w.app.pipe.name, st.name, took)
 	w.trace.call(st, side, &res, err, took)
+	if err == nil && res.Outcome != hostapi.Next && res.Outcome != hostapi.Done {
+		err = fmt.Errorf("outcome %d is neither next nor done", res.Outcome)
+	}
+	if st.canary != nil && side != SideInstead {
+		w.ran(ctx, st.canary, side, err)
+	}
 	if err != nil {
 		return goOn, err
-	}
-	if res.Outcome != hostapi.Next && res.Outcome != hostapi.Done {
-		return goOn, fmt.Errorf("outcome %d is neither next nor done", res.Outcome)
 	}
 	w.annotate(res.Annotations)
 	if res.ReplySet {

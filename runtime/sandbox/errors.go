@@ -90,6 +90,10 @@ func (e *CallError) Text() string { return e.text }
 // memory, busy or fused.
 func (e *CallError) Reason() string { return e.reason.String() }
 
+// Blameless says that the call tells nothing of the plugin: the host had no
+// instance for it, or the event was over before it had a fair time.
+func (e *CallError) Blameless() bool { return e.verdict() == verdictNone }
+
 // Unwrap gives ErrClosed or ErrNoConfig where that is the cause, else nil.
 func (e *CallError) Unwrap() error { return e.err }
 

@@ -123,7 +123,7 @@ func loadPlugin(ctx context.Context, p *config.Plugin, opt assembleOptions) (*sa
 		Name: p.Name, Wasm: wasm,
 		Grants: sandbox.Grants{State: p.Grants.State},
 		Limits: sandbox.Limits(p.Limits),
-		State:  opt.state,
+		State:  opt.state, StateOf: p.StateOwner(),
 
 		Isolation: isolation(p.Isolation),
 	})

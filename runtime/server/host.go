@@ -148,6 +148,7 @@ func (h *Host) openParts(ctx context.Context, cfg *config.Config) error {
 		newPluginMetrics(func() map[string]*sandbox.Plugin { return h.current.Load().assembly.plugins }),
 		newQueueMetrics(h.engine),
 		newUpstreamMetrics(h.upstreams),
+		newCanaryMetrics(h.engine.Canaries),
 	} {
 		if err := h.metrics.Registry().Register(c); err != nil {
 			return fmt.Errorf("registering metrics: %w", err)

@@ -4,6 +4,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/weft-dev/weft/runtime/gateway"
+	"github.com/weft-dev/weft/runtime/pipeline"
 	"github.com/weft-dev/weft/runtime/sandbox"
 )
 
@@ -132,5 +133,30 @@ func (m *upstreamMetrics) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(m.connections, prometheus.GaugeValue, float64(s.Active), name)
 		ch <- prometheus.MustNewConstMetric(m.waiting, prometheus.GaugeValue, float64(s.Waiting), name)
 		ch <- prometheus.MustNewConstMetric(m.open, prometheus.GaugeValue, open, name)
+	}
+}
+
+// canaryMetrics tells which canaries are rolled back when it is asked.
+type canaryMetrics struct {
+	canaries func() []pipeline.CanaryStatus
+	rolled   *prometheus.Desc
+}
+
+func newCanaryMetrics(canaries func() []pipeline.CanaryStatus) *canaryMetrics {
+	return &canaryMetrics{canaries, prometheus.NewDesc("weft_canary_rolled_back",
+		"1 where a stage's canary was rolled back, 0 where it gets its events.", []string{"pipeline", "stage"}, nil)}
+}
+
+// Describe implements prometheus.Collector.
+func (m *canaryMetrics) Describe(ch chan<- *prometheus.Desc) { ch <- m.rolled }
+
+// Collect implements prometheus.Collector.
+func (m *canaryMetrics) Collect(ch chan<- prometheus.Metric) {
+	for _, c := range m.canaries() {
+		v := 0.0
+		if c.RolledBack != nil {
+			v = 1
+		}
+		ch <- prometheus.MustNewConstMetric(m.rolled, prometheus.GaugeValue, v, c.Pipeline, c.Stage)
 	}
 }

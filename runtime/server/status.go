@@ -20,6 +20,7 @@ func (h *Host) answerStatus(ec echo.Context) error {
 	doc := statusDoc{
 		Version: Version(), Plugins: []pluginStatus{},
 		Generation: generationStatus{serving.number, serving.since.UTC()}, Reload: h.reloads.status(),
+		Canaries:  canariesStatus(h.engine.Canaries()),
 		Upstreams: upstreamStatuses(h.upstreams),
 	}
 	for _, name := range slices.Sorted(maps.Keys(plugins)) {
@@ -36,6 +37,7 @@ type statusDoc struct {
 	Plugins    []pluginStatus         `json:"plugins"`   // by name
 	Upstreams  []upstreamStatus       `json:"upstreams"` // by name
 	Queues     map[string]queueStatus `json:"queues"`    // by name: events; without the ones that can't be read
+	Canaries   []canaryStatus         `json:"canaries"`  // by pipeline and stage
 }
 
 // generationStatus is the configuration that serves: the first since the start

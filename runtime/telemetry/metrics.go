@@ -25,6 +25,7 @@ type Metrics struct {
 	deadLetters  *prometheus.CounterVec
 	lateReplies  *prometheus.CounterVec
 	reloads      *prometheus.CounterVec
+	canaryEvents *prometheus.CounterVec
 	evicted      prometheus.Counter
 }
 
@@ -49,10 +50,11 @@ func NewMetrics() *Metrics {
 		stageErrors:  counter("weft_stage_errors_total", "Stages that ended in an error.", "pipeline", "stage", "reason"),
 		deadLetters:  counter("weft_dead_letters_total", "Durable entries given up.", "app", "reason"),
 		lateReplies:  counter("weft_late_replies_total", "Replies that were ready after answer_within, by what became of them.", "app", "way"),
+		canaryEvents: counter("weft_canary_events_total", "Calls of plugins in stages with a canary, by side and by what they came to.", "pipeline", "stage", "side", "result"),
 		reloads:      counter("weft_reload_total", "Reloads of the configuration by what came of them.", "result"),
 		evicted:      prometheus.NewCounter(prometheus.CounterOpts{Name: "weft_records_evicted_total", Help: "Event records dropped before their time for want of room."}),
 	}
-	m.registry.MustRegister(m.callbacks, m.events, m.eventSeconds, m.stageSeconds, m.stageErrors, m.deadLetters, m.lateReplies, m.reloads, m.evicted,
+	m.registry.MustRegister(m.callbacks, m.events, m.eventSeconds, m.stageSeconds, m.stageErrors, m.deadLetters, m.lateReplies, m.reloads, m.canaryEvents, m.evicted,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -94,6 +96,12 @@ func (m *Metrics) StageError(pipeline, stage, reason string) {
 
 // DeadLetter counts a durable entry that was given up.
 func (m *Metrics) DeadLetter(app, reason string) { m.deadLetters.WithLabelValues(app, reason).Inc() }
+
+// CanaryEvent counts a call in a stage with a canary. Sides: primary, canary.
+// Results: ok and those of StageError.
+func (m *Metrics) CanaryEvent(pipeline, stage, side, result string) {
+	m.canaryEvents.WithLabelValues(pipeline, stage, side, result).Inc()
+}
 
 // LateReply counts a reply that was ready after answer_within. Ways: drop.
 func (m *Metrics) LateReply(app, way string) { m.lateReplies.WithLabelValues(app, way).Inc() }
