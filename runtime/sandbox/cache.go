@@ -16,6 +16,7 @@ import (
 	"regexp"
 	"runtime"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/tetratelabs/wazero"
@@ -41,6 +42,7 @@ type moduleCache struct {
 	native    string // the name of wazero's folder in it
 	wazero    wazero.CompilationCache
 	log       *slog.Logger
+	restoring sync.Mutex
 }
 
 const (
@@ -86,21 +88,15 @@ func openCacheIn(ctx context.Context, dir string, log *slog.Logger) (*moduleCach
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(root, 0o700); err != nil {
+	if err := makeRoot(root); err != nil {
 		return nil, err
-	}
-	if err := checkOurs(root); err != nil {
-		return nil, err
-	}
-	if err := os.Chmod(root, 0o700); err != nil {
-		return nil, fmt.Errorf("keep other users out: %w", err)
 	}
 	version, native, err := cacheVersion(ctx, root)
 	if err != nil {
 		return nil, fmt.Errorf("try the compiler: %w", err)
 	}
 	c := &moduleCache{root: root, dir: filepath.Join(root, versionPrefix+version), native: native, log: log}
-	if err := c.makeFolders(); err != nil {
+	if _, err := c.makeFolders(); err != nil {
 		return nil, err
 	}
 	for _, folder := range c.folders() {
@@ -113,6 +109,20 @@ func openCacheIn(ctx context.Context, dir string, log *slog.Logger) (*moduleCach
 	}
 	c.sweep(time.Now())
 	return c, nil
+}
+
+// makeRoot makes the folder of a cache, or takes it where it is there.
+func makeRoot(root string) error {
+	if err := os.MkdirAll(root, 0o700); err != nil {
+		return err
+	}
+	if err := checkOurs(root); err != nil {
+		return err
+	}
+	if err := os.Chmod(root, 0o700); err != nil {
+		return fmt.Errorf("keep other users out: %w", err)
+	}
+	return nil
 }
 
 // checkOurs refuses a folder of another user, who could change what is in it, or
@@ -150,15 +160,32 @@ func cacheVersion(ctx context.Context, root string) (version, native string, err
 	return hex.EncodeToString(sum[:8]), native, nil
 }
 
-// makeFolders makes the folders in root; not root itself, which is gone where
-// the cache was closed.
-func (c *moduleCache) makeFolders() error {
+// makeFolders makes the folders in root; anew says that one was missing.
+func (c *moduleCache) makeFolders() (anew bool, err error) {
 	for _, dir := range c.folders() {
-		if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
-			return err
+		switch err := os.Mkdir(dir, 0o700); {
+		case err == nil:
+			anew = true
+		case !errors.Is(err, os.ErrExist):
+			return anew, err
 		}
 	}
-	return nil
+	return anew, nil
+}
+
+// restore makes the folders again that somebody deleted while the host runs.
+// The cache is not closed.
+func (c *moduleCache) restore() error {
+	c.restoring.Lock()
+	defer c.restoring.Unlock()
+	if err := makeRoot(c.root); err != nil {
+		return err
+	}
+	anew, err := c.makeFolders()
+	if anew {
+		c.log.Warn("compile cache: its folder was deleted and is made anew: what it had is compiled again", slog.String("folder", c.root))
+	}
+	return err
 }
 
 // folders are those in root, each before what is in it.
@@ -307,7 +334,7 @@ func hashFile(name string) (nativeFile, os.FileInfo, error) {
 // put takes the native code that a compiler left in the folder tmp into the
 // cache, and writes the entry.
 func (c *moduleCache) put(key string, m *fuel.Module, tmp string) error {
-	if err := c.makeFolders(); err != nil {
+	if err := c.restore(); err != nil {
 		return err
 	}
 	files, err := os.ReadDir(filepath.Join(tmp, c.native))

@@ -216,15 +216,43 @@ func TestCacheTemporary(t *testing.T) {
 	}
 }
 
-// TestCacheNoFolder: a cache whose folder goes is an error of a load, no crash.
-func TestCacheNoFolder(t *testing.T) {
+// TestCacheDeleted: a folder that goes under a running sandbox is made anew, and
+// said so once; where something else is in its place, a load says so.
+func TestCacheDeleted(t *testing.T) {
+	for name, parts := range map[string][]string{"all": nil, "of this version": {"weft-*"}, "entries": {"weft-*", "entries"}, "native code": {"weft-*", "wazero-*"}} {
+		t.Run(name, func(t *testing.T) {
+			var logs logLines
+			dir := filepath.Join(t.TempDir(), "data", "cache")
+			s := newSandbox(t, Options{CacheDir: dir, Logger: logs.logger()})
+			load(t, s, watSpec(t, "done", ""))
+			gone := glob(t, append([]string{dir}, parts...)...)[0]
+			if len(parts) == 0 {
+				gone = filepath.Dir(dir)
+			}
+			if err := os.RemoveAll(gone); err != nil {
+				t.Fatal(err)
+			}
+			for _, guest := range []string{"empty", "trap"} {
+				if _, err := handle(load(t, s, watSpec(t, guest, "")), textCall('0')); err != nil {
+					t.Errorf("%s: %v", guest, err)
+				}
+			}
+			if n := len(logs.lines(t, "compile cache: its folder was deleted and is made anew: what it had is compiled again")); n != 1 {
+				t.Errorf("%d warnings", n)
+			}
+			if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
+				t.Errorf("the folder: %v, %v", info, err)
+			}
+		})
+	}
 	dir := filepath.Join(t.TempDir(), "cache")
 	s := newSandbox(t, Options{CacheDir: dir})
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}
+	writeTestFile(t, dir, nil)
 	if got := prepared(t, t.Context(), s, watModule(t, "empty")); !strings.HasPrefix(got, "the compile cache can't be written: ") {
-		t.Errorf("without its folder: %q", got)
+		t.Errorf("with a file in its place: %q", got)
 	}
 }
 

@@ -64,7 +64,7 @@ func (s *Sandbox) compileApart(ctx context.Context, key string, m *fuel.Module) 
 		return fmt.Errorf("waiting for a compiler: %w", ctx.Err())
 	}
 	defer func() { <-s.compilers }()
-	if err := s.cache.makeFolders(); err != nil {
+	if err := s.cache.restore(); err != nil {
 		return fmt.Errorf("the compile cache can't be written: %w", err)
 	}
 	dir, err := os.MkdirTemp(s.cache.dir, tmpPrefix)

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"context"
+	"crypto/sha256"
 	"hash/maphash"
 	"log/slog"
 	"maps"
@@ -54,8 +55,26 @@ type failures struct {
 	seed  maphash.Seed
 	start time.Time // what moments count from: skipWithin before the first failure
 
-	mu   sync.Mutex                       // held to add an app
-	apps atomic.Pointer[map[string]*fuse] // never changed once stored
+	mu     sync.Mutex                       // held to change what follows
+	apps   atomic.Pointer[map[string]*fuse] // never changed once stored
+	newest edition
+}
+
+// edition is a module that a plugin's name stands for: one loaded later has the
+// higher number, or the same where it is the same module still.
+type edition struct {
+	number uint64
+	digest [sha256.Size]byte
+}
+
+// load notes that a module is loaded under the name.
+func (f *failures) load(digest [sha256.Size]byte) edition {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.newest.digest != digest {
+		f.newest = edition{f.newest.number + 1, digest}
+	}
+	return f.newest
 }
 
 // newFailures returns the policy of a plugin that never failed. Each change is
@@ -120,28 +139,32 @@ type trials struct {
 	failed  int           // trials that failed
 	triers  []uint64      // users whose trials failed, the last one last
 	window  tally         // that opened it
+	of      edition       // the newest that failed, or came for a trial
 }
 
 // ticket is a call that was let in. done must be called exactly once for it.
 type ticket struct {
 	fuse  *fuse
 	user  string
+	of    *edition
 	epoch uint64 // state >> phaseBits as it was let in
 	trial bool
 }
 
 // admit says whether a call for a user's event is made: where it isn't, refused
 // says why, and there is no ticket. user is an openid, or empty where the event
-// has no user; such events count as those of one user, who is never skipped.
-func (f *fuse) admit(user string) (t ticket, refused string) {
+// has no user; such events count as those of one user, who is never skipped. of
+// is the module that is to be called, not changed once given: one that is newer
+// than what failed has its first trial at once.
+func (f *fuse) admit(user string, of *edition) (t ticket, refused string) {
 	state := f.state.Load()
 	if state&phaseMask == phaseOpen || f.skips.Load() {
-		return f.admitCarefully(user)
+		return f.admitCarefully(user, of)
 	}
-	return ticket{fuse: f, user: user, epoch: state >> phaseBits}, ""
+	return ticket{fuse: f, user: user, of: of, epoch: state >> phaseBits}, ""
 }
 
-func (f *fuse) admitCarefully(user string) (t ticket, refused string) {
+func (f *fuse) admitCarefully(user string, of *edition) (t ticket, refused string) {
 	now, id := f.now(), f.id(user)
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -151,16 +174,28 @@ func (f *fuse) admitCarefully(user string) (t ticket, refused string) {
 	if f.skips.Load() && !f.users.anySkipped(now) {
 		f.skips.Store(false)
 	}
-	state := f.state.Load()
-	t = ticket{fuse: f, user: user, epoch: state >> phaseBits}
-	if state&phaseMask != phaseOpen {
-		return t, ""
-	}
-	if !f.trial.due(id, now) {
+	open := f.state.Load()&phaseMask == phaseOpen
+	if open && !f.succeed(of, now) || open && !f.trial.due(id, now) {
 		return ticket{}, textFused
 	}
-	f.trial.running, t.trial = true, true
-	return t, ""
+	if open {
+		f.trial.running = true
+	}
+	return ticket{fuse: f, user: user, of: of, epoch: f.state.Load() >> phaseBits, trial: open}, ""
+}
+
+// succeed begins the trials of an open fuse anew where they were another
+// module's; false where of is older than one that came. f.mu is held.
+func (f *fuse) succeed(of *edition, now time.Duration) bool {
+	t := &f.trial
+	if of.number > t.of.number && of.digest != t.of.digest {
+		*t = trials{since: t.since, next: now, pause: trialPause / 2, window: t.window}
+		f.turn(phaseOpen) // a trial of the other's counts no more
+	}
+	if of.number >= t.of.number {
+		t.of = *of
+	}
+	return of.number == t.of.number
 }
 
 // due says whether a user's call may be the next trial. Users whose trials
@@ -224,7 +259,7 @@ func (f *fuse) settle(t ticket, v verdict, now time.Duration) (changes []fuseCha
 	case t.trial:
 		change = f.tried(id, v, now)
 	case counts:
-		change = f.count(id, v, now)
+		change = f.count(id, t.of, v, now)
 	}
 	if change != nil {
 		changes = append(changes, *change)
@@ -233,7 +268,7 @@ func (f *fuse) settle(t ticket, v verdict, now time.Duration) (changes []fuseCha
 }
 
 // count enters a call into the window of a closed fuse. f.mu is held.
-func (f *fuse) count(id uint64, v verdict, now time.Duration) *fuseChange {
+func (f *fuse) count(id uint64, of *edition, v verdict, now time.Duration) *fuseChange {
 	if f.window == nil {
 		f.window = newWindow(int(min(f.good.Load(), windowSize)))
 		f.enter(phaseWatched)
@@ -251,7 +286,7 @@ func (f *fuse) count(id uint64, v verdict, now time.Duration) *fuseChange {
 	if w := f.window; w.calls < fuseAtLeast || 2*w.failed < w.calls || !w.failedForUsers(fuseUsers) {
 		return nil
 	}
-	f.trial = trials{since: now, next: now + trialPause, pause: trialPause, window: f.window.tally}
+	f.trial = trials{since: now, next: now + trialPause, pause: trialPause, window: f.window.tally, of: *of}
 	f.window = nil
 	f.turn(phaseOpen)
 	return &fuseChange{slog.LevelWarn, "plugin fused", []slog.Attr{

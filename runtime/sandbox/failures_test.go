@@ -33,7 +33,7 @@ func testFuse(t *testing.T, test func(t fuseTest)) {
 // call makes a call for a user, and says how it was answered: "" where it was
 // made.
 func (t fuseTest) call(user string, v verdict) string {
-	ticket, refused := t.one.admit(user)
+	ticket, refused := t.one.admit(user, new(edition))
 	if refused == "" {
 		ticket.done(v)
 	}
@@ -182,7 +182,7 @@ func TestFuseTrials(t *testing.T) {
 				t.Fatalf("before the pause of %s is over: %q", pause, refused)
 			}
 			time.Sleep(time.Nanosecond)
-			trial, refused := t.one.admit(next())
+			trial, refused := t.one.admit(next(), new(edition))
 			if refused != "" {
 				t.Fatalf("after a pause of %s: %s", pause, refused)
 			}
@@ -293,7 +293,7 @@ func TestFuseLateCalls(t *testing.T) {
 	testFuse(t, func(t fuseTest) {
 		var early []ticket
 		for i := range 60 {
-			one, refused := t.one.admit(fmt.Sprint("early", i))
+			one, refused := t.one.admit(fmt.Sprint("early", i), new(edition))
 			if refused != "" {
 				t.Fatal(refused)
 			}
@@ -425,7 +425,7 @@ func TestFailuresHammer(t *testing.T) {
 					one.mu.Unlock()
 				}
 				one := f.app(fmt.Sprint("app", random.IntN(2)))
-				ticket, refused := one.admit(fmt.Sprint("user", random.IntN(10_000)))
+				ticket, refused := one.admit(fmt.Sprint("user", random.IntN(10_000)), new(edition))
 				if refused != "" {
 					continue
 				}
@@ -479,9 +479,10 @@ func TestFailuresHammer(t *testing.T) {
 // some calls failed lately.
 func TestFuseAllocations(t *testing.T) {
 	calm, watched, open := fusesIn(t)
+	of := new(edition)
 	for name, one := range map[string]*fuse{"calm": calm, "watched": watched, "open": open} {
 		if n := testing.AllocsPerRun(1000, func() {
-			if ticket, refused := one.admit("oUser"); refused == "" {
+			if ticket, refused := one.admit("oUser", of); refused == "" {
 				ticket.done(verdictGood)
 			}
 		}); n != 0 {
@@ -495,7 +496,7 @@ func fusesIn(tb testing.TB) (calm, watched, open *fuse) {
 	f := newFailures(slog.New(slog.DiscardHandler))
 	fail := func(one *fuse, n int) *fuse {
 		for i := range n {
-			ticket, _ := one.admit(fmt.Sprint("user", i))
+			ticket, _ := one.admit(fmt.Sprint("user", i), new(edition))
 			ticket.done(verdictFailed)
 		}
 		return one
@@ -513,7 +514,7 @@ func BenchmarkFuse(b *testing.B) {
 	calm, _, open := fusesIn(b)
 	skipping := newFailures(slog.New(slog.DiscardHandler)).app("skipping")
 	for range 3 {
-		ticket, _ := skipping.admit("poison")
+		ticket, _ := skipping.admit("poison", new(edition))
 		ticket.done(verdictFailed)
 	}
 	for _, bc := range []struct {
@@ -521,9 +522,10 @@ func BenchmarkFuse(b *testing.B) {
 		one   *fuse
 		every int // of so many calls one fails
 	}{{"calm", calm, 0}, {"watched", newFailures(slog.New(slog.DiscardHandler)).app("watched"), 50}, {"skipping", skipping, 0}, {"open", open, 1}} {
+		of := new(edition)
 		run := func(next func() bool) {
 			for i := 1; next(); i++ {
-				ticket, refused := bc.one.admit("oDF3iY9ffA-hqb2vVvbr7qxf6A0Q")
+				ticket, refused := bc.one.admit("oDF3iY9ffA-hqb2vVvbr7qxf6A0Q", of)
 				switch {
 				case refused != "":
 				case bc.every > 0 && i%bc.every == 0:

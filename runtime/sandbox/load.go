@@ -97,7 +97,11 @@ func (s *Sandbox) Load(ctx context.Context, spec Spec) (*Plugin, error) {
 	if refused := (*LoadError)(nil); err != nil && !errors.As(err, &refused) {
 		err = &LoadError{Plugin: spec.Name, Problems: []string{err.Error()}, err: err}
 	}
-	return p, err
+	if err != nil {
+		return nil, err
+	}
+	p.edition = p.failures.load(key.digest)
+	return p, nil
 }
 
 // share gives a view of a module that is there, or that another is loading, and

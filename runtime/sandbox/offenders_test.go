@@ -109,7 +109,7 @@ func TestUserSkippedUnderWay(t *testing.T) {
 	testFuse(t, func(t fuseTest) {
 		var under []ticket
 		for range 50 {
-			one, _ := t.one.admit("poison")
+			one, _ := t.one.admit("poison", new(edition))
 			under = append(under, one)
 		}
 		for _, one := range under {

@@ -14,6 +14,7 @@ import (
 // own. Its methods may be called by many goroutines at once.
 type Plugin struct {
 	*loaded
+	edition edition                               // of its name
 	configs atomic.Pointer[map[string]*appConfig] // by app
 	closing atomic.Bool
 }
@@ -132,7 +133,7 @@ func (p *Plugin) handle(ctx context.Context, call *Call) (result Result, failed 
 		e.err = ErrNoConfig
 		return Result{}, e
 	}
-	ticket, refused := cfg.fuse.admit(call.Event.User)
+	ticket, refused := cfg.fuse.admit(call.Event.User, &p.edition)
 	if refused != "" {
 		return Result{}, p.callError(reasonFused, refused)
 	}
