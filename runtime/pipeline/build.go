@@ -26,6 +26,7 @@ type app struct {
 	typ    config.AppType
 	labels map[string]string
 	pipe   *pipe
+	floods floods
 }
 
 // pipe is one pipeline.

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -124,6 +125,45 @@ func TestOnError(t *testing.T) {
 					t.Errorf("%d entries", n)
 				}
 			})
+		})
+	}
+}
+
+// What befalls every event of a plugin that is fused or busy is counted each time
+// and logged once a second, with how many were not; any other error each time.
+func TestErrorFlood(t *testing.T) {
+	for reason, every := range map[string]bool{"fused": false, "busy": false, "trap": true} {
+		bubble(t, func(t *testing.T, w *world) {
+			for _, name := range []string{"broken", "too"} { // each by itself
+				w.stage(name, failing(reason)).OnError = &config.OnError{Kind: config.Skip}
+			}
+			w.up()
+			defer w.down()
+			const step = 250 * ms
+			for i := range 9 { // at 0 s, 0.25 s, … 2 s
+				w.pass(step*time.Duration(i) - time.Since(w.start))
+				w.deliver(fmt.Sprint("e", i))
+			}
+			for _, stage := range []string{"broken", "too"} {
+				if n := w.count("weft_stage_errors_total", "main", reason, stage); n != 9 {
+					t.Errorf("%s: %d errors counted", reason, n)
+				}
+				line := ` msg="stage failed" app=shop pipeline=main stage=` + stage + " "
+				want, missed := 3, 2
+				if every {
+					want, missed = 9, 0
+				}
+				lines, without := 0, 0
+				for text := range strings.Lines(w.logged()) {
+					if strings.Contains(text, line) {
+						lines++
+						without += strings.Count(text, " not_logged=3\n")
+					}
+				}
+				if lines != want || without != missed {
+					t.Errorf("%s: %d lines, %d of them after 3 that weren't logged; want %d and %d:\n%s", reason, lines, without, want, missed, w.logged())
+				}
+			}
 		})
 	}
 }
