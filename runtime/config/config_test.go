@@ -54,7 +54,7 @@ func TestParseFull(t *testing.T) {
 		}
 	}
 	check("server", cfg.Server, config.Server{
-		Listen: "127.0.0.1:8080", Admin: "127.0.0.1:9090", Data: "testdata/data", Drain: 15 * time.Second,
+		Listen: "127.0.0.1:8080", Admin: "127.0.0.1:9090", Data: "testdata/data", Inflight: 4096, Drain: 15 * time.Second,
 	})
 	check("store", cfg.Store, config.Store{Dir: "testdata/data"})
 	shop, mini := cfg.Apps[0], cfg.Apps[1]
@@ -213,20 +213,38 @@ pipeline:
     - plugin: a
 `
 
+func TestBounds(t *testing.T) {
+	src := strings.Replace(minimal, "apps:\n", `server: { inflight: 1000 }
+apps:
+  b: { type: official, app_id: wx2, token: t, mode: plain, limits: { inflight: 200, workers: 4, queue: 50 } }
+  c: { type: official, app_id: wx3, token: t, mode: plain, limits: { workers: 2 } }
+`, 1)
+	cfg, problems := config.Parse("pipeline.yaml", []byte(strings.Replace(src, "stages:", "overflow: ack\n  stages:", 1)), config.Options{})
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	if b, c := cfg.Apps[0].Limits, cfg.Apps[1].Limits; b != (config.AppLimits{Inflight: 200, Workers: 4, Queue: 50}) || c != (config.AppLimits{Workers: 2, Queue: 100_000}) {
+		t.Errorf("got %+v and %+v", b, c)
+	}
+	if cfg.Server.Inflight != 1000 || cfg.Pipelines[0].Overflow != config.OverflowAck {
+		t.Errorf("got %d, %s", cfg.Server.Inflight, cfg.Pipelines[0].Overflow)
+	}
+}
+
 func TestDefaults(t *testing.T) {
 	cfg, problems := config.Parse("pipeline.yaml", []byte(minimal), config.Options{})
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}
-	want := config.Server{Listen: "127.0.0.1:8080", Admin: "127.0.0.1:9090", Data: "data", Drain: 10 * time.Second}
+	want := config.Server{Listen: "127.0.0.1:8080", Admin: "127.0.0.1:9090", Data: "data", Inflight: 4096, Drain: 10 * time.Second}
 	if cfg.Server != want || cfg.Store.Dir != "data" {
 		t.Errorf("got %+v, %+v", cfg.Server, cfg.Store)
 	}
 	p := cfg.Pipelines[0]
-	if p.AnswerWithin != 4500*time.Millisecond || p.Deadline != 30*time.Second || p.Dedupe != time.Minute || p.OrderUser || p.OnError.Kind != config.Stop {
+	if p.AnswerWithin != 4500*time.Millisecond || p.Deadline != 30*time.Second || p.Dedupe != time.Minute || p.OrderUser || p.OnError.Kind != config.Stop || p.Overflow != config.OverflowQueue {
 		t.Errorf("got %+v", p)
 	}
-	if a := cfg.Apps[0]; a.MaxSkew != 10*time.Minute || a.CallbackPath != "" || a.Previous != nil {
+	if a := cfg.Apps[0]; a.MaxSkew != 10*time.Minute || a.CallbackPath != "" || a.Previous != nil || a.Limits != (config.AppLimits{Queue: 100_000}) {
 		t.Errorf("got %+v", a)
 	}
 }

@@ -54,10 +54,10 @@ p.yaml:4:11: a key that is not a plain text (quote it)
 p.yaml:4:17: a key that is not a plain text (quote it)
 p.yaml:4:26: a key that is not a plain text (quote it)
 p.yaml:4:32: a key that is not a plain text (quote it)`},
-		{"unknown keys", app + "servr: {}\nserver: { listn: x, inflight: 4096 }\ncallers: {}\n" + stages, `
+		{"unknown keys", app + "servr: {}\nserver: { listn: x, inflght: 4096 }\ncallers: {}\n" + stages, `
 p.yaml:4:1: unknown key servr (did you mean server?)
 p.yaml:5:11: server: unknown key listn (did you mean listen?)
-p.yaml:5:21: server: unknown key inflight
+p.yaml:5:21: server: unknown key inflght (did you mean inflight?)
 p.yaml:6:1: unknown key callers`},
 		{"parts that don't exist yet", app + `pipeline:
   overflow: queue
@@ -68,7 +68,6 @@ p.yaml:6:1: unknown key callers`},
 plugins:
   a: { source: a.wasm,              grants: { fetch: {} }, limits: { gpu: 1 } }
 `, `
-p.yaml:5:3: pipeline: unknown key overflow
 p.yaml:6:16: pipeline.late_reply.0: repeat is not drop
 p.yaml:9:29: pipeline.stages.1: unknown key shadow
 p.yaml:11:47: plugins.a.grants: unknown key fetch
@@ -169,6 +168,28 @@ p.yaml:7:21: plugins.c.config.x: ".nan" is not a number that JSON has (quote it 
 p.yaml:7:32: plugins.c.config.y.0: "-.inf" is not a number that JSON has (quote it for a text)
 p.yaml:7:66: plugins.c.config.v: 1e-999 is out of range (quote it for a text)
 p.yaml:8:48: pipeline.stages.1.plugin: there is no plugin bb (did you mean b?)`},
+		{"bounds of apps", `weft: 1
+server: { inflight: 0 }
+apps:
+  a: { type: official, app_id: wx1, token: t, mode: plain, limits: { inflight: 0, workers: x, queue: -1, queues: 1 } }
+  b: { type: official, app_id: wx1, token: t, mode: plain, limits: [] }
+pipeline: { overflow: drop }
+`, `
+p.yaml:2:21: server.inflight: 0 is not a whole number from 1 to 1000000
+p.yaml:4:80: apps.a.limits.inflight: 0 is not a whole number from 1 to 1000000
+p.yaml:4:92: apps.a.limits.workers: x is not a whole number from 1 to 10000
+p.yaml:4:102: apps.a.limits.queue: -1 is not a whole number from 1 to 100000000
+p.yaml:4:106: apps.a.limits: unknown key queues (did you mean queue?)
+p.yaml:5:68: apps.b.limits: must be a mapping, and is a list
+p.yaml:6:23: pipeline.overflow: drop is not queue or ack`},
+		{"bounds of apps that make no sense", `weft: 1
+server: { inflight: 3 }
+apps:
+  a: { type: official, app_id: wx1, token: t, mode: plain, limits: { inflight: 3 } }
+  b: { type: official, app_id: wx1, token: t, mode: plain, limits: { inflight: 4 } }
+` + stages, `
+p.yaml:1:1: warning: server.inflight is under 4, two for each of 2 apps: no place is kept free for an app
+p.yaml:5:80: warning: apps.b.limits.inflight is over server.inflight, which bounds all apps together`},
 		{"limits and isolation", app + `plugins:
   a: { source: a.wasm, isolation: events, limits: { feul: 1, host_call: 1, fuel: 99999, state: 2TiB, host_calls: 0, response: 1, log: 1KB } }
   b: { source: b.wasm, isolation: [app], limits: { fuel: 1e9, instance: 3, state: 1023, host_calls: 4294967297, log: } }

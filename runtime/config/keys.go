@@ -121,6 +121,10 @@ func serverSection() section[Server] {
 				value: to(folder(), func(s *Server) *string { return &s.Data }),
 			},
 			{
+				name: "inflight", def: "4096", doc: "events at once, over all apps; what becomes of more is the pipeline's overflow",
+				value: to(integer(1, 1_000_000), func(s *Server) *int { return &s.Inflight }),
+			},
+			{
 				name: "drain", def: "10s", doc: "time for events in flight when stopping",
 				value: to(duration(0, time.Hour, true), func(s *Server) *time.Duration { return &s.Drain }),
 			},
@@ -201,8 +205,33 @@ func appSection() section[appDecl] {
 				value: to(reference("the name of a pipeline"), func(a *appDecl) **node { return &a.pipeline }),
 			},
 			{
+				name: "limits", doc: "bounds of the app",
+				value: to(nestedValue("a mapping", appLimitsSection), func(a *appDecl) *AppLimits { return &a.Limits }),
+			},
+			{
 				name: "with", doc: "this app's config of plugins, over the plugin's own (RFC 7386)",
 				value: withTarget{},
+			},
+		},
+	}
+}
+
+func appLimitsSection() section[AppLimits] {
+	return section[AppLimits]{
+		name: "apps.*.limits",
+		doc:  "bounds of an app",
+		keys: []key[AppLimits]{
+			{
+				name: "inflight", doc: "events at once; left out: at most as many of those that all apps share as it leaves free",
+				value: to(integer(1, 1_000_000), func(l *AppLimits) *int { return &l.Inflight }),
+			},
+			{
+				name: "workers", doc: "durable runs at once; left out: at most as many of the host's as it leaves free",
+				value: to(integer(1, 10_000), func(l *AppLimits) *int { return &l.Workers }),
+			},
+			{
+				name: "queue", def: "100000", doc: "entries of the durable queue, dead letters not counted; an event that would be one more gets HTTP 500",
+				value: to(integer(1, 100_000_000), func(l *AppLimits) *int { return &l.Queue }),
 			},
 		},
 	}

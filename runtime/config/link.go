@@ -107,6 +107,7 @@ func link(units []*decoder) *Config {
 		for _, a := range d.doc.apps {
 			cfg.Apps = append(cfg.Apps, &a.App)
 			d.appKeys(a)
+			d.appBounds(root.server, a)
 			d.appPipeline(a, visible)
 			if a.Pipeline != nil {
 				d.appConfigs(a, uses[a.Pipeline], plugins)
@@ -115,6 +116,7 @@ func link(units []*decoder) *Config {
 	}
 	uniqueApps(units)
 	canaryApps(units, cfg)
+	units[0].hostBounds(cfg)
 	units[0].unused(cfg, uses)
 	units[0].idleUpstreams(units)
 	for _, d := range units {
@@ -307,6 +309,25 @@ func (d *decoder) appKeys(a *appDecl) {
 		a.EncodingAESKey = ""
 	case a.Mode != "" && !hasKey:
 		d.addAt(a.Pos, where+": encoding_aes_key is missing", "every mode but plain needs one")
+	}
+}
+
+// appBounds completes the bounds of an app, and warns of one that bounds nothing.
+func (d *decoder) appBounds(s *Server, a *appDecl) {
+	limits := a.node.get("limits")
+	if limits == nil {
+		appLimitsSection().decode(d, &node{pos: a.node.pos, from: a.node.from, kind: mapping}, &a.Limits)
+	}
+	if a.Limits.Inflight > s.Inflight && s.Inflight > 0 {
+		d.warn(limits.at("inflight"), "apps."+show(a.Name)+".limits.inflight is over server.inflight, which bounds all apps together", "")
+	}
+}
+
+// hostBounds warns where there are too few places for the apps.
+func (d *decoder) hostBounds(cfg *Config) {
+	if n := len(cfg.Apps); n > 1 && cfg.Server.Inflight > 0 && cfg.Server.Inflight < 2*n {
+		d.warn(Pos{File: d.file, Line: 1, Col: 1},
+			fmt.Sprintf("server.inflight is under %d, two for each of %d apps: no place is kept free for an app", 2*n, n), "")
 	}
 }
 

@@ -20,7 +20,7 @@ func TestRestart(t *testing.T) {
 		return cfg
 	}
 	other := map[string]string{
-		"listen": "127.0.0.1:1", "admin": "127.0.0.1:2", "admin_token": "${SHOP_TOKEN}", "data": "./elsewhere", "drain": "11s",
+		"listen": "127.0.0.1:1", "admin": "127.0.0.1:2", "admin_token": "${SHOP_TOKEN}", "data": "./elsewhere", "drain": "11s", "inflight": "7",
 	}
 	plain := parse("weft: 1\n")
 	for _, s := range config.Reference() {

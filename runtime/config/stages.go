@@ -56,6 +56,10 @@ func pipelineSection() section[pipelineDecl] {
 				value: to(oneOf("user"), func(p *pipelineDecl) *string { return &p.order }),
 			},
 			{
+				name: "overflow", def: string(OverflowQueue), doc: "an event over an inflight bound: queue: durable, run later; ack: WeChat gets success, the event is dropped and counted",
+				value: to(oneOf(OverflowQueue, OverflowAck), func(p *pipelineDecl) *Overflow { return &p.Overflow }),
+			},
+			{
 				name: "on_error", def: "stop", doc: "for stages that say nothing",
 				value: to(onErrorKind(), func(p *pipelineDecl) **OnError { return &p.onError }),
 			},

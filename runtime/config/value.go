@@ -27,6 +27,7 @@ type Server struct {
 	Admin      string // HOST:PORT
 	AdminToken string // required where Admin is not loopback; a secret
 	Data       string // folder, absolute or relative to the working directory
+	Inflight   int    // events at once, over all apps
 	Drain      time.Duration
 }
 
@@ -75,9 +76,17 @@ type App struct {
 	MaxSkew        time.Duration
 	Labels         map[string]string
 	Pipeline       *Pipeline
+	Limits         AppLimits
 	// Configs holds the merged config of each plugin that the app's pipeline
 	// uses, by the plugin's name.
 	Configs map[string]PluginConfig
+}
+
+// AppLimits are the bounds of an app.
+type AppLimits struct {
+	Inflight int // events at once; 0: its part of the room
+	Workers  int // durable runs at once; 0: its part of the workers
+	Queue    int // entries of the durable queue that are not dead
 }
 
 // Previous is what an app accepts beside its own while one of them is changed.
@@ -182,6 +191,7 @@ type Pipeline struct {
 	Deadline     time.Duration
 	Dedupe       time.Duration // 0: off
 	OrderUser    bool
+	Overflow     Overflow
 	OnError      OnError
 	Stages       []*Stage
 	Always       []*Stage
@@ -195,6 +205,15 @@ func (p *Pipeline) Label() string {
 	}
 	return p.Unit + ":" + p.Name
 }
+
+// Overflow says what becomes of an event over a bound of those in flight.
+type Overflow string
+
+// The forms of overflow.
+const (
+	OverflowQueue Overflow = "queue" // durable, run later
+	OverflowAck   Overflow = "ack"   // success, dropped, counted
+)
 
 // Stage is one step. Exactly one of Plugin, Reply, Forward, Switch and Parallel
 // is set.

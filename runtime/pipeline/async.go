@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 
 	"github.com/weft-dev/weft/hostapi"
@@ -74,15 +75,15 @@ func (e *Engine) asyncEntries(r *run, w *walk) []store.Entry {
 	if len(w.notes) == 0 {
 		return nil
 	}
-	key := e.ledger.entryKey(r)
+	key, quota := e.ledger.entryKey(r), 0
 	if key == "" {
-		key = e.entryKey(r)
+		key, quota = e.entryKey(r), r.app.limits.Queue
 	}
 	entries := make([]store.Entry, len(w.notes))
 	for i, n := range w.notes {
 		en := r.entry(part{at: place{stage: n.stage}, attrs: n.attrs, reply: n.reply}, r.attempt)
 		en.alone = true
-		entries[i] = store.Entry{Key: asyncKey(key, n.stage), Value: en.append(nil)}
+		entries[i] = store.Entry{Key: asyncKey(key, n.stage), Line: r.app.name, Value: en.append(nil), Quota: quota}
 	}
 	return entries
 }
@@ -106,6 +107,10 @@ func (e *Engine) saveAsync(r *run, entries []store.Entry) bool {
 		_, err := e.store.Append(ctx, queueName, 0, entries...)
 		return err
 	})
+	if errors.Is(err, store.ErrQuota) {
+		e.overflowed(r, "refused")
+		return false
+	}
 	if err != nil {
 		e.log.LogAttrs(e.base, slog.LevelError, "async stages not made durable", slog.String("app", r.app.name),
 			slog.String("event_id", r.ev.ID), slog.String("error", err.Error()))

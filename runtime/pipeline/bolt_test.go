@@ -2,11 +2,15 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/weft-dev/weft/runtime/config"
+	"github.com/weft-dev/weft/runtime/store"
 	"github.com/weft-dev/weft/runtime/store/bolt"
 )
 
@@ -74,6 +78,72 @@ func TestOverBolt(t *testing.T) {
 	if d, err := s.Depth(t.Context(), queueName); err != nil || d.Ready+d.Delayed+d.Claimed+d.Dead != 0 {
 		t.Errorf("left in the queue: %+v, %v", d, err)
 	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// One app's backlog, of a plugin that hangs, holds up no other app's durable
+// runs: those have begun before the first run of the backlog has ended.
+func TestBacklogOverBolt(t *testing.T) {
+	const backlog = 100_000
+	s, err := bolt.Open(t.Context(), bolt.Options{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t)
+	w.queue = s
+	w.other("mini", config.AppLimits{})
+	hang := make(chan struct{})
+	var hung atomic.Int32
+	ran := make(chan string, 200)
+	w.stage("s", &fake{handle: func(ctx context.Context, c *Call) (Result, error) {
+		if c.Event.App == "mini" {
+			ran <- c.Event.ID
+			return Result{}, nil
+		}
+		hung.Add(1)
+		<-hang
+		return Result{}, nil
+	}})
+	entryOf := func(app, id string) store.Entry {
+		ev := userEvent(id, id)
+		ev.App = app
+		en := entry{pipeline: "main", known: time.Now().Add(time.Minute), event: *ev}
+		return store.Entry{Key: id, Line: app, Value: en.append(nil)}
+	}
+	for from := 0; from < backlog; from += 1000 {
+		var all []store.Entry
+		for i := range 1000 {
+			all = append(all, entryOf("shop", fmt.Sprint("shop", from+i)))
+		}
+		if _, err := s.Append(t.Context(), queueName, 0, all...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.pipe.Dedupe = 0 // no records of the backlog: they are not what this is about
+	w.up()
+	for i := range cap(ran) {
+		begin := time.Now()
+		if _, err := s.Append(t.Context(), queueName, 0, entryOf("mini", fmt.Sprint("mini", i))); err != nil {
+			t.Fatal(err)
+		}
+		w.engine.poke()
+		<-ran
+		if took := time.Since(begin); i%50 == 0 {
+			t.Logf("run %v after it was appended; %d of the other app hang", took, hung.Load())
+		}
+	}
+	if l := w.engine.Load(); l.Runs >= l.MaxWorkers || hung.Load() < minWorkers {
+		t.Errorf("load %+v, %d hang", l, hung.Load())
+	}
+	canceled, cancel := context.WithCancel(t.Context())
+	cancel()
+	close(hang)
+	if err := w.engine.Drain(canceled); err != nil && !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	w.down()
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}

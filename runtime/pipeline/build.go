@@ -25,6 +25,8 @@ type app struct {
 	name   string
 	typ    config.AppType
 	labels map[string]string
+	limits config.AppLimits
+	share  *share // of the host's room; set before the set serves
 	pipe   *pipe
 	floods floods
 }
@@ -36,6 +38,7 @@ type pipe struct {
 	deadline     time.Duration
 	dedupe       time.Duration // 0: off
 	orderUser    bool
+	overflow     config.Overflow
 	stages       []*stage
 	always       []*stage
 	alwaysAsync  bool              // there is an async stage under always
@@ -98,7 +101,7 @@ func Build(cfg *config.Config, plugins map[string]Plugin, options ...BuildOption
 	}
 	set := &Set{apps: make(map[string]*app, len(cfg.Apps))}
 	for _, a := range cfg.Apps {
-		set.apps[a.Name] = &app{set: set, name: a.Name, typ: a.Type, labels: a.Labels, pipe: pipes[a.Pipeline]}
+		set.apps[a.Name] = &app{set: set, name: a.Name, typ: a.Type, labels: a.Labels, limits: a.Limits, pipe: pipes[a.Pipeline]}
 	}
 	if b.problems.Err() != nil {
 		return nil, b.problems
@@ -118,7 +121,7 @@ type builder struct {
 
 func (b *builder) pipe(c *config.Pipeline) *pipe {
 	p := &pipe{
-		name: c.Label(), answerWithin: c.AnswerWithin, deadline: c.Deadline, dedupe: c.Dedupe, orderUser: c.OrderUser,
+		name: c.Label(), answerWithin: c.AnswerWithin, deadline: c.Deadline, dedupe: c.Dedupe, orderUser: c.OrderUser, overflow: c.Overflow,
 		paths: make(map[string][]int), single: make(map[string]*stage),
 	}
 	b.in = c.Label()

@@ -19,7 +19,8 @@ const (
 	outcomeStopped = "stopped" // success, because on_error is stop
 	outcomeQueued  = "queued"  // success, because a durable run goes on
 	outcomeAgain   = "again"
-	outcomeRepeat  = "repeat" // the answer of a delivery before it
+	outcomeDropped = "dropped" // success, because overflow is ack
+	outcomeRepeat  = "repeat"  // the answer of a delivery before it
 )
 
 // Delivery is one callback of an event.

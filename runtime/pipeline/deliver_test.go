@@ -289,7 +289,7 @@ func TestClaimLost(t *testing.T) {
 		if a := w.deliver("e1"); a.Outcome != "late" {
 			t.Errorf("%+v", a)
 		}
-		if claims, err := w.store.Claim(t.Context(), queueName, 1, time.Second); len(claims) != 0 || err != nil {
+		if claims, err := w.store.Claim(t.Context(), queueName, "shop", 1, time.Second); len(claims) != 0 || err != nil {
 			t.Fatal("claimed while held")
 		}
 		w.store.loseClaims()

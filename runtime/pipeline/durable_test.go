@@ -384,7 +384,7 @@ func TestClaimIsExtended(t *testing.T) {
 		w.deliver("e1")
 		for range 4 {
 			w.pass(time.Minute)
-			if claims, _ := w.store.Claim(t.Context(), queueName, 1, time.Second); len(claims) != 0 {
+			if claims, _ := w.store.Claim(t.Context(), queueName, "shop", 1, time.Second); len(claims) != 0 {
 				t.Fatal("the entry could be claimed while its event ran")
 			}
 		}

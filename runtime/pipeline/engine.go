@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"strconv"
 	"strings"
 	"sync"
@@ -37,6 +38,9 @@ type Options struct {
 	Metrics *telemetry.Metrics
 	Logger  *slog.Logger // nil: nothing is logged
 	Host    string       // names this host among those that share the store
+	// Inflight is how many events may be in flight at once, over all apps; 0: any
+	// number. Durable runs don't count.
+	Inflight int
 }
 
 // Engine runs events. Records, the users' turns and the durable queue are its
@@ -63,9 +67,8 @@ type Engine struct {
 	claims     context.Context // of the dispatcher
 	stopClaims context.CancelFunc
 	wake       chan struct{}  // of capacity 1: the queue has changed
-	slots      chan struct{}  // maxClaims: entries of the queue in hand
-	running    chan struct{}  // maxRunning: durable runs
-	wg         sync.WaitGroup // keepers, the dispatcher and what it takes up; the ledger waits for runs
+	crew       *crew          // of the durable runs
+	wg         sync.WaitGroup // keepers, the dispatcher and what it takes up, the crew; the ledger waits for runs
 }
 
 // NewEngine makes an engine that answers Again until Start.
@@ -76,13 +79,16 @@ func NewEngine(opt Options) (*Engine, error) {
 	if opt.Logger == nil {
 		opt.Logger = slog.New(slog.DiscardHandler)
 	}
+	if opt.Inflight <= 0 {
+		opt.Inflight = math.MaxInt32 // stands for none
+	}
 	host := strings.ToValidUTF8(opt.Host[:min(len(opt.Host), 64)], "")
 	e := &Engine{
 		store: opt.Store, metrics: opt.Metrics, log: opt.Logger, wake: make(chan struct{}, 1),
-		slots: make(chan struct{}, maxClaims), running: make(chan struct{}, maxRunning),
+		crew:      newCrew(opt.Inflight),
 		keyPrefix: host + "." + strconv.FormatInt(time.Now().UnixNano(), 36) + ".",
 	}
-	e.ledger.evicted = opt.Metrics.RecordEvicted
+	e.ledger.evicted, e.ledger.room.most = opt.Metrics.RecordEvicted, opt.Inflight
 	return e, nil
 }
 
@@ -103,8 +109,10 @@ func (e *Engine) Start(ctx context.Context, set *Set) error {
 	e.runs, e.stopRuns = context.WithCancelCause(e.base)
 	e.claims, e.stopClaims = context.WithCancel(e.base)
 	e.useCanaries(set)
+	e.arrange(set)
 	e.set.Store(set)
 	e.wg.Go(e.dispatch)
+	e.wg.Go(func() { e.crew.tend(e.claims) })
 	return nil
 }
 
@@ -115,7 +123,14 @@ func (e *Engine) Start(ctx context.Context, set *Set) error {
 // one Swap at a time.
 func (e *Engine) Swap(set *Set) (drained <-chan struct{}) {
 	e.useCanaries(set)
+	e.arrange(set)
 	return e.ledger.retire(e.set.Swap(set))
+}
+
+// arrange gives the apps of a set their parts of what the host has.
+func (e *Engine) arrange(set *Set) {
+	e.ledger.arrange(set)
+	e.crew.arrange(set)
 }
 
 // recall makes the records of what the queue holds. An entry that can't be read

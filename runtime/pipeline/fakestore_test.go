@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -76,7 +77,7 @@ func (s *memStore) find(key string) *memEntry {
 func (s *memStore) claim(e *memEntry, hold time.Duration) store.Claim {
 	s.token++
 	e.token, e.Ready = s.token, time.Now().Add(hold)
-	return store.Claim{Key: e.Key, Value: slices.Clone(e.Value), Tries: e.Tries, Appended: e.Appended, Token: e.token}
+	return store.Claim{Key: e.Key, Line: e.Line, Value: slices.Clone(e.Value), Tries: e.Tries, Appended: e.Appended, Token: e.token}
 }
 
 func (s *memStore) Append(ctx context.Context, _ string, hold time.Duration, entries ...store.Entry) ([]store.Claim, error) {
@@ -103,11 +104,20 @@ func (s *memStore) Append(ctx context.Context, _ string, hold time.Duration, ent
 	defer s.mu.Unlock()
 	var claims []store.Claim
 	var keys []string
+	for i, en := range entries { // of one line
+		have := i
+		if l := s.lines()[en.Line]; l != nil {
+			have += l.Depth.Ready + l.Depth.Delayed + l.Depth.Claimed
+		}
+		if en.Quota > 0 && have >= en.Quota && s.find(en.Key) == nil {
+			return nil, store.ErrQuota
+		}
+	}
 	for _, en := range entries {
 		keys = append(keys, en.Key)
 		c := store.Claim{}
 		if s.find(en.Key) == nil {
-			e := &memEntry{Info: store.Info{Key: en.Key, Value: slices.Clone(en.Value), Appended: time.Now(), Ready: time.Now().Add(en.Delay)}}
+			e := &memEntry{Info: store.Info{Key: en.Key, Line: en.Line, Value: slices.Clone(en.Value), Appended: time.Now(), Ready: time.Now().Add(en.Delay)}}
 			s.entries = append(s.entries, e)
 			if hold > 0 {
 				c = s.claim(e, hold)
@@ -122,7 +132,7 @@ func (s *memStore) Append(ctx context.Context, _ string, hold time.Duration, ent
 	return claims, nil
 }
 
-func (s *memStore) Claim(ctx context.Context, _ string, n int, hold time.Duration) ([]store.Claim, error) {
+func (s *memStore) Claim(ctx context.Context, _, line string, n int, hold time.Duration) ([]store.Claim, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -130,7 +140,7 @@ func (s *memStore) Claim(ctx context.Context, _ string, n int, hold time.Duratio
 	defer s.mu.Unlock()
 	var claims []store.Claim
 	for _, e := range s.entries {
-		if len(claims) < n && !e.Dead && !e.Ready.After(time.Now()) {
+		if len(claims) < n && e.Line == line && !e.Dead && !e.Ready.After(time.Now()) {
 			claims = append(claims, s.claim(e, hold))
 		}
 	}
@@ -175,19 +185,45 @@ func (s *memStore) Bury(ctx context.Context, _ string, c store.Claim, reason str
 	return s.held(ctx, c, func(e *memEntry) { e.Dead, e.Reason, e.token = true, reason, 0 })
 }
 
-func (s *memStore) Next(ctx context.Context, _ string) (time.Time, error) {
+// lines is called with the lock held.
+func (s *memStore) lines() map[string]*store.Line {
+	lines := map[string]*store.Line{}
+	for _, e := range s.entries {
+		l := lines[e.Line]
+		if l == nil {
+			l = &store.Line{Name: e.Line}
+			lines[e.Line] = l
+		}
+		switch {
+		case e.Dead:
+			l.Depth.Dead++
+			continue
+		case !e.Ready.After(time.Now()):
+			l.Depth.Ready++
+		case e.token != 0:
+			l.Depth.Claimed++
+		default:
+			l.Depth.Delayed++
+		}
+		if l.Next.IsZero() || e.Ready.Before(l.Next) {
+			l.Next = e.Ready
+		}
+	}
+	return lines
+}
+
+func (s *memStore) Lines(ctx context.Context, _ string) ([]store.Line, error) {
 	if err := ctx.Err(); err != nil {
-		return time.Time{}, err
+		return nil, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var next time.Time
-	for _, e := range s.entries {
-		if !e.Dead && (next.IsZero() || e.Ready.Before(next)) {
-			next = e.Ready
-		}
+	byName := s.lines()
+	var lines []store.Line
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
+		lines = append(lines, *byName[name])
 	}
-	return next, nil
+	return lines, nil
 }
 
 func (s *memStore) List(_ context.Context, _ string, after uint64, f func(store.Info) bool) error {
@@ -256,11 +292,11 @@ func (m mortal) Append(ctx context.Context, q string, hold time.Duration, es ...
 	return m.memStore.Append(ctx, q, hold, es...)
 }
 
-func (m mortal) Claim(ctx context.Context, q string, n int, hold time.Duration) ([]store.Claim, error) {
+func (m mortal) Claim(ctx context.Context, q, line string, n int, hold time.Duration) ([]store.Claim, error) {
 	if err := m.alive(); err != nil {
 		return nil, err
 	}
-	return m.memStore.Claim(ctx, q, n, hold)
+	return m.memStore.Claim(ctx, q, line, n, hold)
 }
 
 func (m mortal) Extend(ctx context.Context, q string, c store.Claim, hold time.Duration) error {

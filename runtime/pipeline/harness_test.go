@@ -68,6 +68,8 @@ type world struct {
 	queue   store.Store // as the engine sees it
 	pipe    *config.Pipeline
 	app     *config.App
+	others  []*config.App // beside app, of the same pipeline
+	most    int           // Options.Inflight
 	plugins map[string]Plugin
 	ups     map[string]Upstream
 	metrics *telemetry.Metrics
@@ -120,7 +122,7 @@ func (w *world) always(name string, p Plugin) *config.Stage {
 
 func (w *world) build() *Set {
 	w.t.Helper()
-	set, problems := Build(&config.Config{Apps: []*config.App{w.app}, Pipelines: []*config.Pipeline{w.pipe}}, w.plugins, Upstreams(w.ups))
+	set, problems := Build(&config.Config{Apps: append([]*config.App{w.app}, w.others...), Pipelines: []*config.Pipeline{w.pipe}}, w.plugins, Upstreams(w.ups))
 	if problems.Err() != nil {
 		w.t.Fatal(problems)
 	}
@@ -130,7 +132,7 @@ func (w *world) build() *Set {
 // up starts an engine; it is closed when the test ends.
 func (w *world) up() *world {
 	w.t.Helper()
-	e, err := NewEngine(Options{Store: w.queue, Metrics: w.metrics, Logger: slog.New(slog.NewTextHandler(w, nil)), Host: "h1"})
+	e, err := NewEngine(Options{Store: w.queue, Metrics: w.metrics, Logger: slog.New(slog.NewTextHandler(w, nil)), Host: "h1", Inflight: w.most})
 	if err != nil {
 		w.t.Fatal(err)
 	}

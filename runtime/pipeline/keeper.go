@@ -98,7 +98,7 @@ func (e *Engine) entrustRest(r *run, value []byte, delay time.Duration, async []
 		return r.keeper, false
 	}
 	k = newKeeper(r, e.entryKey(r))
-	k.plain = append([]store.Entry{{Key: k.key, Value: value, Delay: delay}}, async...)
+	k.plain = append([]store.Entry{{Key: k.key, Line: r.app.name, Value: value, Delay: delay, Quota: r.app.limits.Queue}}, async...)
 	if r.leaving == nil {
 		r.leaving = make(chan struct{})
 	}
@@ -137,7 +137,10 @@ func (e *Engine) keep(k *keeper) {
 	if k.claim.Token == 0 {
 		err := e.append(k)
 		e.ledger.saved(k, err)
-		if err != nil {
+		switch {
+		case errors.Is(err, store.ErrQuota):
+			e.overflowed(k.run, "refused")
+		case err != nil:
 			e.logQueue(k, "event not made durable", err)
 		}
 		if err != nil || k.plain != nil {
@@ -171,7 +174,7 @@ func (e *Engine) append(k *keeper) error {
 		return nil
 	}
 	top := k.run.entry(part{}, k.run.attempt+1)
-	claims, err := e.store.Append(ctx, queueName, holdFor, store.Entry{Key: k.key, Value: top.append(nil)})
+	claims, err := e.store.Append(ctx, queueName, holdFor, store.Entry{Key: k.key, Line: k.run.app.name, Value: top.append(nil)})
 	if err != nil {
 		return fmt.Errorf("appending to the durable queue: %w", err)
 	}

@@ -17,7 +17,7 @@ import (
 func (w *world) put(id, user string, tries uint32) {
 	en := entry{pipeline: "main", known: time.Now().Add(10 * time.Minute), event: *userEvent(id, user)}
 	en.event.Attempt = 2
-	w.store.entries = append(w.store.entries, &memEntry{Info: store.Info{Key: id, Value: en.append(nil), Tries: tries, Ready: time.Now()}})
+	w.store.entries = append(w.store.entries, &memEntry{Info: store.Info{Key: id, Line: "shop", Value: en.append(nil), Tries: tries, Ready: time.Now()}})
 }
 
 // slowly is a store whose calls have an effect before they return, or take long
@@ -38,8 +38,8 @@ func (s slowly) Ack(ctx context.Context, q string, c store.Claim) error {
 	return s.memStore.Ack(ctx, q, c)
 }
 
-func (s slowly) Claim(ctx context.Context, q string, n int, hold time.Duration) ([]store.Claim, error) {
-	claims, err := s.memStore.Claim(ctx, q, n, hold)
+func (s slowly) Claim(ctx context.Context, q, line string, n int, hold time.Duration) ([]store.Claim, error) {
+	claims, err := s.memStore.Claim(ctx, q, line, n, hold)
 	time.Sleep(s.afterClaim)
 	return claims, err
 }
@@ -160,14 +160,15 @@ func TestClaimedWhileClosing(t *testing.T) {
 	})
 }
 
-// Durable runs that the engine's end interrupts, those over maxRunning too, go
-// back as they were.
+// Durable runs that the engine's end interrupts, those that wait for a worker too,
+// go back as they were.
 func TestDurableRunsInterrupted(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.pipe.OrderUser = true
 		p := takes(20*time.Second, "answer")
 		w.stage("s", p)
-		const n = maxRunning + 3
+		w.app.Limits.Workers = 5
+		const n = 5 + 3
 		for i := range n {
 			w.put(fmt.Sprint("e", i), fmt.Sprint("u", i), 5)
 		}
@@ -175,7 +176,7 @@ func TestDurableRunsInterrupted(t *testing.T) {
 		w.pass(time.Second)
 		w.down()
 		es := w.store.list()
-		if p.runs.Load() != maxRunning || len(es) != n {
+		if p.runs.Load() != 5 || len(es) != n {
 			t.Errorf("%d runs, %d entries", p.runs.Load(), len(es))
 		}
 		for _, e := range es {

@@ -58,6 +58,7 @@ type ledger struct {
 	bytes   int
 	evicted func() // counts a record that went before its time
 
+	room    room
 	flight  map[*run]struct{} // until the run's goroutine ends
 	closed  bool              // no new runs
 	drained chan struct{}     // closed when there is no flight any more; nil: nobody drains
@@ -98,6 +99,8 @@ func (l *ledger) join(a *app, d *Delivery) (r *run, first bool, answer Answer, e
 	l.unsettle(rec)
 	rec.attempt++
 	r = newRun(a, d, rec)
+	r.counted = l.room.enter(a.share)
+	r.over = !r.counted
 	l.begin(r)
 	return r, true, Answer{}, nil
 }
@@ -198,6 +201,9 @@ func (l *ledger) land(r *run) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.flight, r)
+	if r.counted {
+		l.room.leave(r.app.share)
+	}
 	l.checkDrained()
 	set := r.app.set
 	if set.flight--; set.flight == 0 && set.idle != nil {

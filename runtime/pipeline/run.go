@@ -2,10 +2,16 @@ package pipeline
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"github.com/weft-dev/weft/hostapi"
+	"github.com/weft-dev/weft/runtime/config"
 )
+
+// overflowLog is how often an event over a bound of an app is logged; the others
+// are counted in the next line.
+const overflowLog = time.Second
 
 // run is one walk of an event through its stages: the first, one after an
 // Again, or a durable one.
@@ -16,7 +22,8 @@ type run struct {
 	attempt  uint32
 	deadline time.Time // of a delivered event
 	ticket   *ticket   // the user's turn; nil: none needed
-	refused  bool      // too many of the user's events wait: over to the queue
+	over     bool      // over a bound of those in flight: not to be run now
+	counted  bool      // has a place in the room of events in flight
 	durable  bool
 	at       place  // where a durable run begins
 	alone    *stage // the only stage of a durable run; nil: it goes on from at
@@ -44,13 +51,36 @@ func newRun(a *app, d *Delivery, rec *record) *run {
 	return r
 }
 
-// launch takes a place in the line of the user and starts the run.
+// launch takes a place in the line of the user and starts the run. One over a
+// bound is left to the queue, or dropped.
 func (e *Engine) launch(r *run) {
-	if key, ok := r.userKey(); ok {
+	if key, ok := r.userKey(); ok && !r.over {
 		r.ticket, ok = e.locks.take(key, false)
-		r.refused = !ok
+		r.over = !ok
+	}
+	if r.over && r.app.pipe.overflow == config.OverflowAck {
+		e.drop(r)
+		return
 	}
 	go e.run(r)
+}
+
+// drop acknowledges an event that is not run.
+func (e *Engine) drop(r *run) {
+	e.overflowed(r, "dropped")
+	e.ledger.decide(r, given, Answer{Kind: Success, Outcome: outcomeDropped})
+	e.ledger.over(r, false).finish(ending{kind: endAck})
+	e.ledger.land(r)
+}
+
+// overflowed counts an event over a bound, by what becomes of it, and logs it now
+// and then.
+func (e *Engine) overflowed(r *run, what string) {
+	e.metrics.Overflow(r.app.name, what)
+	if skipped, ok := r.app.share.logged.Pass(time.Now(), overflowLog); ok {
+		e.log.LogAttrs(e.base, slog.LevelWarn, "event over a bound", slog.String("app", r.app.name),
+			slog.String("event_id", r.ev.ID), slog.String("what", what), slog.Int64("skipped", skipped))
+	}
 }
 
 // userKey says whose turn the run has to wait for; false: nobody's. A stage that
@@ -71,16 +101,15 @@ func (e *Engine) run(r *run) {
 	e.through(ctx, r, e.turn(ctx, r))
 }
 
-// runDurable is the goroutine of an entry of the durable queue. Its deadline
-// counts from its beginning.
-func (e *Engine) runDurable(r *run) {
+// runDurable is the goroutine of an entry of a line of the durable queue. Its
+// deadline counts from its beginning.
+func (e *Engine) runDurable(r *run, line string) {
 	defer e.ledger.land(r)
 	begin := e.turn(e.runs, r)
 	if begin == goOn {
-		select {
-		case e.running <- struct{}{}:
-			defer func() { <-e.running }()
-		case <-e.runs.Done():
+		if e.crew.take(e.runs, line) == nil {
+			defer e.crew.done(line)
+		} else {
 			r.ticket.release()
 			begin = abandoned
 		}
@@ -115,7 +144,7 @@ func (e *Engine) through(ctx context.Context, r *run, end flow) {
 // turn waits for the user's turn. Anything but goOn: the event has not run.
 func (e *Engine) turn(ctx context.Context, r *run) flow {
 	switch {
-	case r.refused:
+	case r.over:
 		return refused
 	case r.ticket.wait(ctx) == nil:
 		return goOn

@@ -93,6 +93,9 @@ func (e *Engine) settleRest(r *run, w *walk, end flow) flow {
 			return again
 		}
 	}
+	if mine && end == refused {
+		e.overflowed(r, "queued")
+	}
 	if !mine && !e.saveAsync(r, async) { // k has the event from the top, and so they are not lost
 		value, end = nil, again
 	}

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"log/slog"
+	"sort"
 	"time"
 
 	"github.com/weft-dev/weft/runtime/store"
@@ -10,9 +11,7 @@ import (
 
 // Bounds of durable runs.
 const (
-	maxClaims  = 256 // entries held at once, those included whose user's turn has not come
-	maxRunning = 32  // durable runs at once
-	maxBatch   = 16  // entries claimed in one call
+	maxBatch = 16 // entries claimed in one call
 
 	minPoll  = 10 * time.Millisecond
 	maxPoll  = 15 * time.Second // another host may append
@@ -32,61 +31,63 @@ func backoff(tries uint32) time.Duration {
 	return min(firstBackoff<<tries, maxBackoff)
 }
 
-// dispatch takes up what is ready in the durable queue, until the claims' context
-// ends.
+// dispatch takes up what is ready in the durable queue, from each line in turn,
+// until the claims' context ends.
 func (e *Engine) dispatch() {
+	last := ""
 	for {
-		n := e.takeSlots()
-		if n == 0 {
-			return
-		}
-		claims, err := e.store.Claim(e.claims, queueName, n, holdFor)
-		for range n - len(claims) {
-			<-e.slots
-		}
-		for _, c := range claims {
-			e.takeUp(c)
-		}
-		if len(claims) < n && !e.rest(err) {
-			return
-		}
-	}
-}
-
-// takeSlots waits until an entry may be claimed and says how many; 0 when there
-// is no more claiming.
-func (e *Engine) takeSlots() int {
-	select {
-	case e.slots <- struct{}{}:
-	case <-e.claims.Done():
-		return 0
-	}
-	for n := 1; ; n++ {
-		if n == maxBatch {
-			return n
-		}
-		select {
-		case e.slots <- struct{}{}:
-		default:
-			return n
-		}
-	}
-}
-
-// rest waits until there may be something to claim.
-func (e *Engine) rest(err error) bool {
-	wait := errPause
-	if err == nil {
-		var next time.Time
-		if next, err = e.store.Next(e.claims, queueName); err == nil {
-			wait = maxPoll
-			if !next.IsZero() {
-				wait = min(max(time.Until(next), minPoll), maxPoll)
+		lines, err := e.store.Lines(e.claims, queueName)
+		from := sort.Search(len(lines), func(i int) bool { return lines[i].Name > last })
+		taken := 0
+		for i := range lines {
+			l := &lines[(from+i)%len(lines)]
+			n := 0
+			if n, err = e.takeFrom(l); err != nil {
+				break
+			}
+			if n > 0 {
+				last = l.Name
+				taken += n
 			}
 		}
+		if (err != nil || taken == 0) && !e.rest(lines, err) {
+			return
+		}
 	}
-	if err != nil && e.claims.Err() == nil {
-		e.log.LogAttrs(e.base, slog.LevelError, "durable queue not read", slog.String("error", err.Error()))
+}
+
+// takeFrom takes up entries of a line: as many as are ready, and as its app may
+// have in hand, but no more than maxBatch.
+func (e *Engine) takeFrom(l *store.Line) (taken int, err error) {
+	if l.Depth.Ready == 0 {
+		return 0, nil
+	}
+	n := e.crew.hold(l.Name, min(l.Depth.Ready, maxBatch))
+	if n == 0 {
+		return 0, nil
+	}
+	claims, err := e.store.Claim(e.claims, queueName, l.Name, n, holdFor)
+	e.crew.letGo(l.Name, n-len(claims))
+	for _, c := range claims {
+		e.takeUp(c)
+	}
+	return len(claims), err
+}
+
+// rest waits until there may be something to take up: of a line with ready
+// entries when its app has fewer in hand.
+func (e *Engine) rest(lines []store.Line, err error) bool {
+	wait := maxPoll
+	for i := range lines {
+		if l := &lines[i]; l.Depth.Ready == 0 && !l.Next.IsZero() {
+			wait = min(wait, max(time.Until(l.Next), minPoll))
+		}
+	}
+	if err != nil {
+		wait = errPause
+		if e.claims.Err() == nil {
+			e.log.LogAttrs(e.base, slog.LevelError, "durable queue not read", slog.String("error", err.Error()))
+		}
 	}
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
@@ -103,12 +104,15 @@ func (e *Engine) rest(err error) bool {
 func (e *Engine) takeUp(c store.Claim) {
 	r, k, end := e.revive(c)
 	e.wg.Go(func() {
-		defer func() { <-e.slots }()
+		defer func() {
+			e.crew.letGo(c.Line, 1)
+			e.poke()
+		}()
 		if r == nil {
 			e.finish(k, end)
 			return
 		}
-		e.runDurable(r)
+		e.runDurable(r, c.Line)
 	})
 	if r != nil {
 		e.wg.Go(func() { e.keep(k) })

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
-	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -43,8 +42,7 @@ type app struct {
 	account *wechat.Account
 	broken  bool // its callbacks answer 503
 
-	logged  atomic.Int64 // when a refusal was last logged, Unix nanoseconds
-	skipped atomic.Int64 // refusals since that were not
+	logged telemetry.Seldom // of refusals
 }
 
 // callbacks answers the callback paths. It keeps no state between requests but
@@ -187,13 +185,12 @@ func (c *callbacks) refuse(ec echo.Context, a *app, err error) error {
 // logRefusal logs at most one refusal of an app in refusalLog: anybody can make
 // them.
 func (c *callbacks) logRefusal(ec echo.Context, a *app, err error) {
-	now, last := c.now().UnixNano(), a.logged.Load()
-	if now-last < int64(refusalLog) || !a.logged.CompareAndSwap(last, now) {
-		a.skipped.Add(1)
+	skipped, ok := a.logged.Pass(c.now(), refusalLog)
+	if !ok {
 		return
 	}
 	c.log.LogAttrs(ec.Request().Context(), slog.LevelWarn, "callback refused", slog.String("app", a.name),
-		slog.String("trace", traceOf(ec)), slog.String("error", err.Error()), slog.Int64("skipped", a.skipped.Swap(0)))
+		slog.String("trace", traceOf(ec)), slog.String("error", err.Error()), slog.Int64("skipped", skipped))
 }
 
 // readBody reads a callback's body: at most maxBody bytes, until the deadline of

@@ -141,7 +141,7 @@ func (h *Host) openParts(ctx context.Context, cfg *config.Config) error {
 	if err != nil {
 		return fmt.Errorf("reading the host's name: %w", err)
 	}
-	if h.engine, err = pipeline.NewEngine(pipeline.Options{Store: h.store, Metrics: h.metrics, Logger: h.log, Host: hostname}); err != nil {
+	if h.engine, err = pipeline.NewEngine(pipeline.Options{Store: h.store, Metrics: h.metrics, Logger: h.log, Host: hostname, Inflight: cfg.Server.Inflight}); err != nil {
 		return fmt.Errorf("making the engine: %w", err)
 	}
 	for _, c := range []prometheus.Collector{
@@ -149,6 +149,7 @@ func (h *Host) openParts(ctx context.Context, cfg *config.Config) error {
 		newQueueMetrics(h.engine),
 		newUpstreamMetrics(h.upstreams),
 		newCanaryMetrics(h.engine.Canaries),
+		newBoundMetrics(h.engine),
 	} {
 		if err := h.metrics.Registry().Register(c); err != nil {
 			return fmt.Errorf("registering metrics: %w", err)

@@ -160,3 +160,36 @@ func (m *canaryMetrics) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(m.rolled, prometheus.GaugeValue, v, c.Pipeline, c.Stage)
 	}
 }
+
+// boundMetrics reads how much of the bounds of the pipelines is used, when it is
+// asked for.
+type boundMetrics struct {
+	engine                  *pipeline.Engine
+	inflight, workers, runs *prometheus.Desc
+}
+
+func newBoundMetrics(engine *pipeline.Engine) *boundMetrics {
+	return &boundMetrics{
+		engine:   engine,
+		inflight: prometheus.NewDesc("weft_inflight", "Events in flight, durable runs not counted.", []string{"app"}, nil),
+		workers:  prometheus.NewDesc("weft_workers", "Durable runs that there may be at once: follows the load.", nil, nil),
+		runs:     prometheus.NewDesc("weft_durable_runs", "Durable runs under way.", []string{"app"}, nil),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (m *boundMetrics) Describe(ch chan<- *prometheus.Desc) {
+	ch <- m.inflight
+	ch <- m.workers
+	ch <- m.runs
+}
+
+// Collect implements prometheus.Collector.
+func (m *boundMetrics) Collect(ch chan<- prometheus.Metric) {
+	load := m.engine.Load()
+	ch <- prometheus.MustNewConstMetric(m.workers, prometheus.GaugeValue, float64(load.Workers))
+	for _, a := range load.Apps {
+		ch <- prometheus.MustNewConstMetric(m.inflight, prometheus.GaugeValue, float64(a.Inflight), a.App)
+		ch <- prometheus.MustNewConstMetric(m.runs, prometheus.GaugeValue, float64(a.Runs), a.App)
+	}
+}

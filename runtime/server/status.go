@@ -21,7 +21,7 @@ func (h *Host) answerStatus(ec echo.Context) error {
 		Version: Version(), Plugins: []pluginStatus{},
 		Generation: generationStatus{serving.number, serving.since.UTC()}, Reload: h.reloads.status(),
 		Canaries:  canariesStatus(h.engine.Canaries()),
-		Upstreams: upstreamStatuses(h.upstreams),
+		Upstreams: upstreamStatuses(h.upstreams), Bounds: boundsOf(h.engine.Load()),
 	}
 	for _, name := range slices.Sorted(maps.Keys(plugins)) {
 		doc.Plugins = append(doc.Plugins, statusOf(plugins[name]))
@@ -38,6 +38,7 @@ type statusDoc struct {
 	Upstreams  []upstreamStatus       `json:"upstreams"` // by name
 	Queues     map[string]queueStatus `json:"queues"`    // by name: events; without the ones that can't be read
 	Canaries   []canaryStatus         `json:"canaries"`  // by pipeline and stage
+	Bounds     boundsStatus           `json:"bounds"`
 }
 
 // generationStatus is the configuration that serves: the first since the start

@@ -61,6 +61,28 @@ func CheckValue(v []byte) error {
 	return nil
 }
 
+// CheckEntry says what is wrong with an entry, ErrInvalid-wrapped.
+func CheckEntry(e *Entry) error {
+	if err := CheckName("key", e.Key); err != nil {
+		return err
+	}
+	if err := CheckLine(e.Line); err != nil {
+		return err
+	}
+	if e.Quota < 0 {
+		return fmt.Errorf("%w: a quota below 0", ErrInvalid)
+	}
+	return CheckValue(e.Value)
+}
+
+// CheckLine says what is wrong with the name of a line, ErrInvalid-wrapped.
+func CheckLine(name string) error {
+	if len(name) > MaxName {
+		return fmt.Errorf("%w: a line of %d bytes, at most %d are allowed", ErrInvalid, len(name), MaxName)
+	}
+	return nil
+}
+
 // CheckHold says what is wrong with the time of a claim, ErrInvalid-wrapped.
 func CheckHold(d time.Duration) error {
 	if d <= 0 {

@@ -16,7 +16,7 @@ import (
 
 // Bounds of what a caller gives, in bytes. A call that breaks one is ErrInvalid.
 const (
-	MaxName   = 255     // a bucket, a queue, an Entry.Key, an Op.Once; at least 1 (Once: 0)
+	MaxName   = 255     // a bucket, a queue, an Entry.Key; at least 1. An Op.Once, an Entry.Line; at least 0
 	MaxKey    = 1024    // an Op.Key; at least 1
 	MaxValue  = 4 << 20 // an Op.Value, an Op.Expect, an Entry.Value, a Claim.Value
 	MaxReason = 4096    // a reason of Bury; a longer one is cut, not refused
@@ -31,8 +31,9 @@ var (
 	// ErrUnavailable says that the store can't be reached, or that it could not
 	// make a change durable; whether the change happened is unknown.
 	ErrUnavailable = errors.New("store unavailable")
-	// ErrQuota says that a bucket would grow over Op.Quota.
-	ErrQuota = errors.New("over the quota of the bucket")
+	// ErrQuota says that a bucket would grow over Op.Quota, or a line of a queue
+	// over Entry.Quota; nothing was changed.
+	ErrQuota = errors.New("over the quota")
 	// ErrNotCounter says that Add met a value that is not a counter, or would
 	// leave the range of 64 bits.
 	ErrNotCounter = errors.New("not a counter")
@@ -118,7 +119,9 @@ type Result struct {
 
 // Queue is a set of durable queues by name, 1 to MaxName bytes; queues need not
 // be made. An entry is ready, delayed, claimed or dead; a dead one stays until
-// Retry or Drop. Its key is unique in its queue, the dead ones included.
+// Retry or Drop. Its key is unique in its queue, the dead ones included. It
+// stands in a line of the queue: lines are claimed from one by one, so that a
+// long one keeps nobody from the others.
 //
 // A claim is the word of the store as long as it is open. Whether claims outlive
 // it is the driver's: where one process owns the store (store/bolt) they end
@@ -128,12 +131,12 @@ type Queue interface {
 	// whatever state, is left as it is. Where hold is over 0 the new entries
 	// are claimed at once for that long, their Delay not looked at, and the
 	// claims are returned in the order of the entries, with a zero Claim for
-	// each that was there already.
+	// each that was there already. ErrQuota: an Entry.Quota forbids it.
 	Append(ctx context.Context, queue string, hold time.Duration, entries ...Entry) ([]Claim, error)
-	// Claim takes up to max ready entries, at least 1, the oldest by Append
-	// first, for hold, over 0; after that they are ready again. It does not
-	// wait: none ready is an empty result.
-	Claim(ctx context.Context, queue string, max int, hold time.Duration) ([]Claim, error)
+	// Claim takes up to max ready entries of a line, at least 1, the oldest by
+	// Append first, for hold, over 0; after that they are ready again. It does
+	// not wait: none ready is an empty result.
+	Claim(ctx context.Context, queue, line string, max int, hold time.Duration) ([]Claim, error)
 	// Extend makes a claim last hold, over 0, from now. ErrNotFound: it was lost.
 	Extend(ctx context.Context, queue string, c Claim, hold time.Duration) error
 	// Ack removes a claimed entry for good. ErrNotFound: the claim was lost.
@@ -145,10 +148,9 @@ type Queue interface {
 	// Bury makes a claimed entry dead, with a reason for the operator. Its value
 	// and tries stay as stored. ErrNotFound: the claim was lost.
 	Bury(ctx context.Context, queue string, c Claim, reason string) error
-	// Next says when the earliest entry that is not dead can be claimed: a time
-	// not after now where one is ready, the zero time where there is none.
-	Next(ctx context.Context, queue string) (time.Time, error)
-	// Depth counts the entries by state.
+	// Lines returns the lines that have entries, sorted by name.
+	Lines(ctx context.Context, queue string) ([]Line, error)
+	// Depth counts the entries of all lines by state.
 	Depth(ctx context.Context, queue string) (Depth, error)
 	// List calls f for each entry whose Seq is over after, 0 for all, in the
 	// order of appending until f returns false. The entry's slices are f's own.
@@ -164,30 +166,45 @@ type Queue interface {
 // Entry is what is appended to a queue.
 type Entry struct {
 	Key   string        // 1 to MaxName bytes, unique in the queue
+	Line  string        // where it stands: 0 to MaxName bytes
 	Value []byte        // up to MaxValue bytes
 	Delay time.Duration // until it is ready; 0 or less: it is at once
+	// Quota is how many entries that are not dead its line may have, itself
+	// included; 0: no bound. An entry that is there already needs none.
+	Quota int
 }
 
 // Claim is an entry that the caller holds until a time. Release stores the
 // Value and Tries that the caller left in it.
 type Claim struct {
 	Key      string
+	Line     string
 	Value    []byte // the caller's; from Append, the slice of the Entry
 	Tries    uint32 // as stored by the last Release; 0 at first
 	Appended time.Time
 	Token    uint64 // which claim this is; 0: none
 }
 
-// Depth is how many entries a queue has in each state.
+// Depth is how many entries a queue, or a line of it, has in each state.
 type Depth struct {
 	Ready, Delayed, Claimed, Dead int
 	Oldest                        time.Time // when the first of the ready ones was appended; zero: none is ready
+}
+
+// Line is a line of a queue.
+type Line struct {
+	Name  string
+	Depth Depth
+	// Next is when its earliest entry that is not dead can be claimed: a time
+	// not after now where one is ready, the zero time where there is none.
+	Next time.Time
 }
 
 // Info is an entry as List shows it.
 type Info struct {
 	Seq      uint64 // grows in the order of appending, from 1; never of two entries of a queue
 	Key      string
+	Line     string
 	Value    []byte
 	Tries    uint32
 	Appended time.Time

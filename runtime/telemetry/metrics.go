@@ -23,6 +23,7 @@ type Metrics struct {
 	stageSeconds *prometheus.HistogramVec
 	stageErrors  *prometheus.CounterVec
 	deadLetters  *prometheus.CounterVec
+	overflows    *prometheus.CounterVec
 	lateReplies  *prometheus.CounterVec
 	reloads      *prometheus.CounterVec
 	canaryEvents *prometheus.CounterVec
@@ -48,13 +49,14 @@ func NewMetrics() *Metrics {
 		eventSeconds: histogram("weft_event_seconds", "From the callback to its answer.", "app"),
 		stageSeconds: histogram("weft_stage_seconds", "Time in a stage.", "pipeline", "stage"),
 		stageErrors:  counter("weft_stage_errors_total", "Stages that ended in an error.", "pipeline", "stage", "reason"),
+		overflows:    counter("weft_overflow_total", "Events over a bound of their app or of the host, by what became of them.", "app", "what"),
 		deadLetters:  counter("weft_dead_letters_total", "Durable entries given up.", "app", "reason"),
 		lateReplies:  counter("weft_late_replies_total", "Replies that were ready after answer_within, by what became of them.", "app", "way"),
 		canaryEvents: counter("weft_canary_events_total", "Calls of plugins in stages with a canary, by side and by what they came to.", "pipeline", "stage", "side", "result"),
 		reloads:      counter("weft_reload_total", "Reloads of the configuration by what came of them.", "result"),
 		evicted:      prometheus.NewCounter(prometheus.CounterOpts{Name: "weft_records_evicted_total", Help: "Event records dropped before their time for want of room."}),
 	}
-	m.registry.MustRegister(m.callbacks, m.events, m.eventSeconds, m.stageSeconds, m.stageErrors, m.deadLetters, m.lateReplies, m.reloads, m.canaryEvents, m.evicted,
+	m.registry.MustRegister(m.callbacks, m.events, m.eventSeconds, m.stageSeconds, m.stageErrors, m.deadLetters, m.overflows, m.lateReplies, m.reloads, m.canaryEvents, m.evicted,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -102,6 +104,10 @@ func (m *Metrics) DeadLetter(app, reason string) { m.deadLetters.WithLabelValues
 func (m *Metrics) CanaryEvent(pipeline, stage, side, result string) {
 	m.canaryEvents.WithLabelValues(pipeline, stage, side, result).Inc()
 }
+
+// Overflow counts an event over a bound. What became of it: queued, dropped,
+// refused.
+func (m *Metrics) Overflow(app, what string) { m.overflows.WithLabelValues(app, what).Inc() }
 
 // LateReply counts a reply that was ready after answer_within. Ways: drop.
 func (m *Metrics) LateReply(app, way string) { m.lateReplies.WithLabelValues(app, way).Inc() }

@@ -78,7 +78,7 @@ func (s *Store) page(ctx context.Context, queue string, over uint64) ([]store.In
 // infoOf copies an entry for the caller.
 func infoOf(seq uint64, e entry) store.Info {
 	info := store.Info{
-		Seq: seq, Key: string(e.key), Value: append([]byte{}, e.value...), Tries: e.tries,
+		Seq: seq, Key: string(e.key), Line: string(e.line), Value: append([]byte{}, e.value...), Tries: e.tries,
 		Appended: time.Unix(0, e.appended), Dead: e.dead, Reason: string(e.reason),
 	}
 	if !e.dead {
@@ -90,7 +90,10 @@ func infoOf(seq uint64, e entry) store.Info {
 // markClaimed marks the claimed entries of page, and sets when they can be
 // claimed.
 func (s *Store) markClaimed(queue string, page []store.Info) {
-	s.withQueue(queue, func(q *queueState, _ int64) {
+	s.withQueue(queue, func(q *queueState, now int64) {
+		for _, l := range q.lines {
+			q.advance(l, now)
+		}
 		if len(q.claims) == 0 {
 			return
 		}

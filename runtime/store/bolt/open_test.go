@@ -231,7 +231,7 @@ func TestClaimsEndWithTheStore(t *testing.T) {
 	if err := s.Ack(t.Context(), "q", claims[0]); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("a claim of before: %v", err)
 	}
-	again, err := s.Claim(t.Context(), "q", 1, time.Hour)
+	again, err := s.Claim(t.Context(), "q", "", 1, time.Hour)
 	if err != nil || len(again) != 1 || again[0].Token == claims[0].Token {
 		t.Fatalf("%+v, %v", again, err)
 	}

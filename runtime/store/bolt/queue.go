@@ -11,15 +11,22 @@ import (
 	"github.com/weft-dev/weft/runtime/store"
 )
 
-// queueState is what memory knows of a queue: of each entry its sequence number and
-// state, and the claims. The entries themselves are in the file. It changes when
-// a commit is durable, so whatever it gives out is.
+// queueState is what memory knows of a queue: of each entry its line, sequence
+// number and state, and the claims. The entries themselves are in the file. It
+// changes when a commit is durable, so whatever it gives out is.
 type queueState struct {
-	ready   heap[waiting] // the oldest first
-	delayed heap[delayed] // by time
-	claims  map[uint64]*claim
-	ending  heap[*claim] // by time; claims that are settling are not in it
-	dead    int
+	lines  map[string]*lineState // those that have entries
+	claims map[uint64]*claim     // by token
+}
+
+// lineState is a line of a queue.
+type lineState struct {
+	name     string
+	ready    heap[waiting] // the oldest first
+	delayed  heap[delayed] // by time
+	ending   heap[*claim]  // by time; claims that are settling are not in it
+	settling map[*claim]struct{}
+	dead     int
 }
 
 // waiting is an entry of which nobody has a claim.
@@ -34,86 +41,124 @@ type delayed struct {
 	waiting
 }
 
-// claim is an entry that somebody holds.
+// claim is an entry that somebody holds. While it is in settling, an operation
+// that ends it is on its way to the disk: nobody else may have it until that is
+// decided, though its time is over.
 type claim struct {
 	waiting
 	token uint64
 	key   string
+	line  *lineState
 	until int64
-	// settling says that an operation that ends the claim is on its way to the
-	// disk: nobody else may have it until that is decided, though its time is over.
-	settling bool
-	at       int // in ending
+	at    int // in ending
 }
 
 func newQueue() *queueState {
-	return &queueState{
+	return &queueState{lines: map[string]*lineState{}, claims: map[uint64]*claim{}}
+}
+
+func newLine(name string) *lineState {
+	return &lineState{
+		name:  name,
 		ready: heap[waiting]{less: func(a, b waiting) bool { return a.seq < b.seq }},
 		delayed: heap[delayed]{less: func(a, b delayed) bool {
 			return a.ready < b.ready || a.ready == b.ready && a.seq < b.seq
 		}},
-		claims: map[uint64]*claim{},
 		ending: heap[*claim]{
 			less:  func(a, b *claim) bool { return a.until < b.until },
 			moved: func(c *claim, i int) { c.at = i },
 		},
+		settling: map[*claim]struct{}{},
 	}
+}
+
+// line returns the line of that name as it is now.
+func (q *queueState) line(name string, now int64) *lineState {
+	l := q.lines[name]
+	if l == nil {
+		l = newLine(name)
+		q.lines[name] = l
+	}
+	q.advance(l, now)
+	return l
 }
 
 // advance makes ready what has become so by now.
-func (q *queueState) advance(now int64) {
-	for q.ending.len() > 0 && q.ending.first().until <= now {
-		c := q.ending.pop()
+func (q *queueState) advance(l *lineState, now int64) {
+	for l.ending.len() > 0 && l.ending.first().until <= now {
+		c := l.ending.pop()
 		delete(q.claims, c.token)
-		q.ready.push(c.waiting)
+		l.ready.push(c.waiting)
 	}
-	for q.delayed.len() > 0 && q.delayed.first().ready <= now {
-		q.ready.push(q.delayed.pop().waiting)
+	for l.delayed.len() > 0 && l.delayed.first().ready <= now {
+		l.ready.push(l.delayed.pop().waiting)
 	}
-}
-
-// add takes in an entry that is nobody's.
-func (q *queueState) add(w waiting, ready, now int64) {
-	if ready <= now {
-		q.ready.push(w)
-		return
-	}
-	q.delayed.push(delayed{ready: ready, waiting: w})
 }
 
 // hold makes a claim of an entry.
-func (q *queueState) hold(token uint64, w waiting, key string, until int64) *claim {
-	c := &claim{waiting: w, token: token, key: key, until: until}
+func (q *queueState) hold(l *lineState, token uint64, w waiting, key string, until int64) *claim {
+	c := &claim{waiting: w, token: token, key: key, line: l, until: until}
 	q.claims[token] = c
-	q.ending.push(c)
+	l.ending.push(c)
 	return c
+}
+
+// held returns the claim that c is, nil where it was lost or is being ended.
+func (q *queueState) held(c store.Claim, now int64) *claim {
+	h := q.claims[c.Token]
+	if h == nil || h.key != c.Key {
+		return nil
+	}
+	q.advance(h.line, now)
+	if _, settling := h.line.settling[h]; settling || q.claims[c.Token] != h {
+		return nil
+	}
+	return h
 }
 
 // drop ends a claim that is not settling; the entry is the caller's.
 func (q *queueState) drop(c *claim) {
-	q.ending.remove(c.at)
+	c.line.ending.remove(c.at)
 	delete(q.claims, c.token)
 }
 
+// add takes in an entry that is nobody's.
+func (l *lineState) add(w waiting, ready, now int64) {
+	if ready <= now {
+		l.ready.push(w)
+		return
+	}
+	l.delayed.push(delayed{ready: ready, waiting: w})
+}
+
 // settle marks a claim as being ended.
-func (q *queueState) settle(c *claim) {
-	q.ending.remove(c.at)
-	c.settling = true
+func (l *lineState) settle(c *claim) {
+	l.ending.remove(c.at)
+	l.settling[c] = struct{}{}
 }
 
 // unsettle takes settle back.
-func (q *queueState) unsettle(c *claim) {
-	c.settling = false
-	q.ending.push(c)
+func (l *lineState) unsettle(c *claim) {
+	delete(l.settling, c)
+	l.ending.push(c)
 }
 
-func (q *queueState) empty() bool {
-	return q.ready.len() == 0 && q.delayed.len() == 0 && len(q.claims) == 0 && q.dead == 0
+// live is how many entries are not dead.
+func (l *lineState) live() int {
+	return l.ready.len() + l.delayed.len() + l.ending.len() + len(l.settling)
 }
 
-// next is store.Queue's Next, after advance.
-func (q *queueState) next(now int64) time.Time {
-	if q.ready.len() > 0 {
+func (l *lineState) depth() store.Depth {
+	d := store.Depth{Ready: l.ready.len(), Delayed: l.delayed.len(), Claimed: l.ending.len() + len(l.settling), Dead: l.dead}
+	if d.Ready > 0 {
+		d.Oldest = time.Unix(0, l.ready.first().appended)
+	}
+	return d
+}
+
+// next is store.Line's Next, after advance.
+func (l *lineState) next(now int64) time.Time {
+	if l.ready.len() > 0 {
 		return time.Unix(0, now)
 	}
 	var at int64
@@ -122,18 +167,14 @@ func (q *queueState) next(now int64) time.Time {
 			at = t
 		}
 	}
-	if q.delayed.len() > 0 {
-		earlier(q.delayed.first().ready)
+	if l.delayed.len() > 0 {
+		earlier(l.delayed.first().ready)
 	}
-	if q.ending.len() > 0 {
-		earlier(q.ending.first().until)
+	if l.ending.len() > 0 {
+		earlier(l.ending.first().until)
 	}
-	if q.ending.len() < len(q.claims) {
-		for _, c := range q.claims { // few settle at once, and only for one commit
-			if c.settling {
-				earlier(max(c.until, now+1))
-			}
-		}
+	for c := range l.settling { // few settle at once, and only for one commit
+		earlier(max(c.until, now+1))
 	}
 	if at == 0 {
 		return time.Time{}
@@ -141,23 +182,31 @@ func (q *queueState) next(now int64) time.Time {
 	return time.Unix(0, at)
 }
 
-// withQueue calls f with the queue of that name as it is now. Where f returns it
-// without an entry the queue is forgotten.
+// withQueue calls f with the queue of that name.
 func (s *Store) withQueue(name string, f func(q *queueState, now int64)) {
 	s.queueMu.Lock()
 	defer s.queueMu.Unlock()
 	q := s.queues[name]
 	if q == nil {
 		q = newQueue()
-	}
-	now := s.now().UnixNano()
-	q.advance(now)
-	f(q, now)
-	if q.empty() {
-		delete(s.queues, name)
-	} else {
 		s.queues[name] = q
 	}
+	f(q, s.now().UnixNano())
+	if len(q.lines) == 0 {
+		delete(s.queues, name)
+	}
+}
+
+// withLine calls f with a line of a queue as it is now. Where f leaves it without
+// an entry the line is forgotten.
+func (s *Store) withLine(queue, line string, f func(q *queueState, l *lineState, now int64)) {
+	s.withQueue(queue, func(q *queueState, now int64) {
+		l := q.line(line, now)
+		f(q, l, now)
+		if l.live()+l.dead == 0 {
+			delete(q.lines, line)
+		}
+	})
 }
 
 // nextToken gives the next token. The caller holds queueMu.
@@ -196,10 +245,11 @@ func (s *Store) loadQueues(ctx context.Context) error {
 				q = newQueue()
 				s.queues[string(name)] = q
 			}
+			l := q.line(string(e.line), now)
 			if e.dead {
-				q.dead++
+				l.dead++
 			} else {
-				q.add(waiting{seq, e.appended}, e.ready, now)
+				l.add(waiting{seq, e.appended}, e.ready, now)
 			}
 		}
 		return nil
@@ -212,7 +262,7 @@ func sequence(seq uint64) []byte { return binary.BigEndian.AppendUint64(nil, seq
 // claimOf is what the caller gets for an entry.
 func claimOf(token uint64, e entry) store.Claim {
 	return store.Claim{
-		Key: string(e.key), Value: append([]byte{}, e.value...), Tries: e.tries,
+		Key: string(e.key), Line: string(e.line), Value: append([]byte{}, e.value...), Tries: e.tries,
 		Appended: time.Unix(0, e.appended), Token: token,
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -16,6 +18,8 @@ import (
 // fresh is an entry on its way into a queue. Nothing of it is the caller's.
 type fresh struct {
 	key    string
+	line   string
+	quota  int
 	record []byte // its times still to be filled in
 	delay  time.Duration
 	seq    uint64 // 0: there already
@@ -33,7 +37,7 @@ func (s *Store) Append(ctx context.Context, queue string, hold time.Duration, en
 	}
 	err = s.submit(&call{
 		ctx: ctx, what: what, size: size,
-		run:  func(t *txn) error { return t.append(queue, news) },
+		run:  func(t *txn) error { return s.append(t, queue, news) },
 		keep: func() { s.appended(queue, hold, news) },
 	})
 	if err != nil || hold == 0 {
@@ -42,7 +46,7 @@ func (s *Store) Append(ctx context.Context, queue string, hold time.Duration, en
 	claims := make([]store.Claim, len(entries))
 	for i, n := range news {
 		if n.seq != 0 {
-			claims[i] = store.Claim{Key: n.key, Value: entries[i].Value, Appended: time.Unix(0, n.at), Token: n.token}
+			claims[i] = store.Claim{Key: n.key, Line: n.line, Value: entries[i].Value, Appended: time.Unix(0, n.at), Token: n.token}
 		}
 	}
 	return claims, nil
@@ -57,14 +61,11 @@ func newEntries(queue string, hold time.Duration, entries []store.Entry) (news [
 	}
 	news = make([]fresh, len(entries))
 	for i, e := range entries {
-		if err := store.CheckName("key", e.Key); err != nil {
+		if err := store.CheckEntry(&e); err != nil {
 			return nil, 0, err
 		}
-		if err := store.CheckValue(e.Value); err != nil {
-			return nil, 0, err
-		}
-		record := appendEntry(nil, entry{key: []byte(e.Key), value: e.Value})
-		news[i] = fresh{key: e.Key, record: record, delay: e.Delay}
+		record := appendEntry(nil, entry{key: []byte(e.Key), line: []byte(e.Line), value: e.Value})
+		news[i] = fresh{key: e.Key, line: e.Line, quota: e.Quota, record: record, delay: e.Delay}
 		if hold > 0 {
 			news[i].delay = 0
 		}
@@ -74,7 +75,10 @@ func newEntries(queue string, hold time.Duration, entries []store.Entry) (news [
 }
 
 // append writes those of news whose key is not there.
-func (t *txn) append(queue string, news []fresh) error {
+func (s *Store) append(t *txn, queue string, news []fresh) error {
+	if err := s.room(t, queue, news); err != nil {
+		return err
+	}
 	for i := range news {
 		n := &news[i]
 		n.seq = 0
@@ -92,38 +96,69 @@ func (t *txn) append(queue string, news []fresh) error {
 		binary.BigEndian.PutUint64(n.record[entryReady:], uint64(n.ready))
 		t.put(t.entries, entryKey(queue, seq), n.record)
 		t.put(t.keys, key, sequence(seq))
+		t.longer[lineKey{queue, n.line}]++
+	}
+	return nil
+}
+
+// room says whether the quotas of news allow them. What this transaction takes
+// off a line makes room in the next one only.
+func (s *Store) room(t *txn, queue string, news []fresh) error {
+	if !slices.ContainsFunc(news, func(n fresh) bool { return n.quota > 0 }) {
+		return nil
+	}
+	more, seen := map[string]int{}, map[string]bool{}
+	for i := range news {
+		n := &news[i]
+		if seen[n.key] || t.keys.Get(nameKey(queue, n.key)) != nil {
+			continue
+		}
+		seen[n.key] = true
+		more[n.line]++
+		if n.quota == 0 {
+			continue
+		}
+		have := t.longer[lineKey{queue, n.line}]
+		s.withLine(queue, n.line, func(_ *queueState, l *lineState, _ int64) { have += l.live() })
+		if have+more[n.line] > n.quota {
+			return store.ErrQuota
+		}
 	}
 	return nil
 }
 
 // appended takes what was appended into memory.
 func (s *Store) appended(queue string, hold time.Duration, news []fresh) {
-	s.withQueue(queue, func(q *queueState, now int64) {
-		for i := range news {
-			n := &news[i]
-			switch {
-			case n.seq == 0:
-			case hold > 0:
-				n.token = s.nextToken()
-				q.hold(n.token, waiting{n.seq, n.at}, n.key, after(now, hold))
-			default:
-				q.add(waiting{n.seq, n.at}, n.ready, now)
-			}
+	for i := range news {
+		n := &news[i]
+		if n.seq == 0 {
+			continue
 		}
-	})
+		s.withLine(queue, n.line, func(q *queueState, l *lineState, now int64) {
+			if hold == 0 {
+				l.add(waiting{n.seq, n.at}, n.ready, now)
+				return
+			}
+			n.token = s.nextToken()
+			q.hold(l, n.token, waiting{n.seq, n.at}, n.key, after(now, hold))
+		})
+	}
 }
 
 // Claim is store.Queue's. The claim itself is in memory only.
-func (s *Store) Claim(ctx context.Context, queue string, max int, hold time.Duration) ([]store.Claim, error) {
-	claims, err := s.claim(ctx, queue, max, hold)
+func (s *Store) Claim(ctx context.Context, queue, line string, max int, hold time.Duration) ([]store.Claim, error) {
+	claims, err := s.claim(ctx, queue, line, max, hold)
 	if err != nil {
 		return nil, fmt.Errorf("claim from queue %q: %w", queue, err)
 	}
 	return claims, nil
 }
 
-func (s *Store) claim(ctx context.Context, queue string, max int, hold time.Duration) ([]store.Claim, error) {
+func (s *Store) claim(ctx context.Context, queue, line string, max int, hold time.Duration) ([]store.Claim, error) {
 	if err := store.CheckName("queue", queue); err != nil {
+		return nil, err
+	}
+	if err := store.CheckLine(line); err != nil {
 		return nil, err
 	}
 	if err := store.CheckHold(hold); err != nil {
@@ -136,9 +171,9 @@ func (s *Store) claim(ctx context.Context, queue string, max int, hold time.Dura
 		return nil, err
 	}
 	var held []*claim
-	s.withQueue(queue, func(q *queueState, now int64) {
-		for q.ready.len() > 0 && len(held) < max {
-			held = append(held, q.hold(s.nextToken(), q.ready.pop(), "", after(now, hold)))
+	s.withLine(queue, line, func(q *queueState, l *lineState, now int64) {
+		for l.ready.len() > 0 && len(held) < max {
+			held = append(held, q.hold(l, s.nextToken(), l.ready.pop(), "", after(now, hold)))
 		}
 	})
 	if len(held) == 0 {
@@ -146,11 +181,11 @@ func (s *Store) claim(ctx context.Context, queue string, max int, hold time.Dura
 	}
 	claims, err := s.readClaims(ctx, queue, held)
 	if err != nil {
-		s.withQueue(queue, func(q *queueState, _ int64) {
+		s.withLine(queue, line, func(q *queueState, l *lineState, _ int64) {
 			for _, c := range held {
 				if q.claims[c.token] == c {
 					q.drop(c)
-					q.ready.push(c.waiting)
+					l.ready.push(c.waiting)
 				}
 			}
 		})
@@ -190,9 +225,9 @@ func (s *Store) Extend(ctx context.Context, queue string, c store.Claim, hold ti
 	if err == nil {
 		err = store.ErrNotFound
 		s.withQueue(queue, func(q *queueState, now int64) {
-			if h := q.claims[c.Token]; h != nil && h.key == c.Key && !h.settling {
+			if h := q.held(c, now); h != nil {
 				h.until = after(now, hold)
-				q.ending.fix(h.at)
+				h.line.ending.fix(h.at)
 				err = nil
 			}
 		})
@@ -209,7 +244,7 @@ func (s *Store) Ack(ctx context.Context, queue string, c store.Claim) error {
 		t.del(t.entries, entryKey(queue, h.seq))
 		t.del(t.keys, nameKey(queue, h.key))
 		return nil
-	}, func(*queueState, *claim, int64) {})
+	}, func(*lineState, *claim, int64) {})
 }
 
 // Release is store.Queue's.
@@ -225,8 +260,8 @@ func (s *Store) Release(ctx context.Context, queue string, c store.Claim, delay 
 			ready = after(t.now, delay)
 			e.tries, e.value, e.ready = c.Tries, value, ready
 		})
-	}, func(q *queueState, h *claim, now int64) {
-		q.add(h.waiting, ready, now)
+	}, func(l *lineState, h *claim, now int64) {
+		l.add(h.waiting, ready, now)
 	})
 }
 
@@ -235,8 +270,8 @@ func (s *Store) Bury(ctx context.Context, queue string, c store.Claim, reason st
 	reason = cut(reason, store.MaxReason)
 	return s.settle(ctx, "bury an entry", queue, c, len(c.Value)+64, func(t *txn, h *claim) error {
 		return t.rewrite(queue, h.seq, func(e *entry) { e.dead, e.reason = true, []byte(reason) })
-	}, func(q *queueState, _ *claim, _ int64) {
-		q.dead++
+	}, func(l *lineState, _ *claim, _ int64) {
+		l.dead++
 	})
 }
 
@@ -244,23 +279,22 @@ func (s *Store) Bury(ctx context.Context, queue string, c store.Claim, reason st
 // memory, the claim being gone.
 func (s *Store) settle(
 	ctx context.Context, doing, queue string, c store.Claim, size int,
-	write func(*txn, *claim) error, kept func(*queueState, *claim, int64),
+	write func(*txn, *claim) error, kept func(*lineState, *claim, int64),
 ) error {
 	var held *claim
 	release := func() {
 		if held == nil {
 			return
 		}
-		s.withQueue(queue, func(q *queueState, _ int64) { q.unsettle(held) })
+		s.withQueue(queue, func(*queueState, int64) { held.line.unsettle(held) })
 	}
 	return s.submit(&call{
 		ctx: ctx, what: fmt.Sprintf("%s of queue %q", doing, queue), size: size,
 		run: func(t *txn) error {
 			held = nil
-			s.withQueue(queue, func(q *queueState, _ int64) {
-				if h := q.claims[c.Token]; h != nil && h.key == c.Key && !h.settling {
-					q.settle(h)
-					held = h
+			s.withQueue(queue, func(q *queueState, now int64) {
+				if held = q.held(c, now); held != nil {
+					held.line.settle(held)
 				}
 			})
 			if held == nil {
@@ -274,9 +308,10 @@ func (s *Store) settle(
 		},
 		undo: release,
 		keep: func() {
-			s.withQueue(queue, func(q *queueState, now int64) {
+			s.withLine(queue, held.line.name, func(q *queueState, l *lineState, now int64) {
 				delete(q.claims, held.token)
-				kept(q, held, now)
+				delete(l.settling, held)
+				kept(l, held, now)
 			})
 		},
 	})
@@ -294,55 +329,44 @@ func (t *txn) rewrite(queue string, seq uint64, f func(*entry)) error {
 	return nil
 }
 
-// dead finds a dead entry by its key.
-func (t *txn) dead(queue, key string) (uint64, error) {
+// dead finds a dead entry, and its line, by its key.
+func (t *txn) dead(queue, key string) (w waiting, line string, err error) {
 	b := t.keys.Get(nameKey(queue, key))
 	if b == nil {
-		return 0, store.ErrNotFound
+		return w, "", store.ErrNotFound
 	}
-	seq, err := decodeNumber(b)
-	if err != nil {
-		return 0, unavailable("read the number of an entry", err)
+	if w.seq, err = decodeNumber(b); err != nil {
+		return w, "", unavailable("read the number of an entry", err)
 	}
-	e, err := decodeEntry(t.entries.Get(entryKey(queue, seq)))
+	e, err := decodeEntry(t.entries.Get(entryKey(queue, w.seq)))
 	if err != nil {
-		return 0, unavailable(fmt.Sprintf("read entry %d", seq), err)
+		return w, "", unavailable(fmt.Sprintf("read entry %d", w.seq), err)
 	}
 	if !e.dead {
-		return 0, store.ErrNotFound
+		return w, "", store.ErrNotFound
 	}
-	return seq, nil
+	w.appended = e.appended
+	return w, string(e.line), nil
 }
 
 // Retry is store.Queue's.
 func (s *Store) Retry(ctx context.Context, queue, key string) error {
-	var w waiting
-	return s.revive(ctx, "retry", queue, key, func(t *txn) (err error) {
-		if w.seq, err = t.dead(queue, key); err != nil {
-			return err
-		}
-		return t.rewrite(queue, w.seq, func(e *entry) {
-			e.dead, e.reason, e.tries, e.ready = false, nil, 0, t.now
-			w.appended = e.appended
-		})
-	}, func(q *queueState) { q.ready.push(w) })
+	return s.revive(ctx, "retry", queue, key, func(t *txn, w waiting) error {
+		return t.rewrite(queue, w.seq, func(e *entry) { e.dead, e.reason, e.tries, e.ready = false, nil, 0, t.now })
+	}, func(l *lineState, w waiting) { l.ready.push(w) })
 }
 
 // Drop is store.Queue's.
 func (s *Store) Drop(ctx context.Context, queue, key string) error {
-	return s.revive(ctx, "drop", queue, key, func(t *txn) error {
-		seq, err := t.dead(queue, key)
-		if err != nil {
-			return err
-		}
-		t.del(t.entries, entryKey(queue, seq))
+	return s.revive(ctx, "drop", queue, key, func(t *txn, w waiting) error {
+		t.del(t.entries, entryKey(queue, w.seq))
 		t.del(t.keys, nameKey(queue, key))
 		return nil
-	}, func(*queueState) {})
+	}, func(*lineState, waiting) {})
 }
 
 // revive makes a change to a dead entry, after which it is not dead.
-func (s *Store) revive(ctx context.Context, doing, queue, key string, run func(*txn) error, kept func(*queueState)) error {
+func (s *Store) revive(ctx context.Context, doing, queue, key string, change func(*txn, waiting) error, kept func(*lineState, waiting)) error {
 	what := fmt.Sprintf("%s an entry of queue %q", doing, queue)
 	err := store.CheckName("queue", queue)
 	if err == nil {
@@ -351,28 +375,47 @@ func (s *Store) revive(ctx context.Context, doing, queue, key string, run func(*
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	return s.submit(&call{ctx: ctx, what: what, size: 64, run: run, keep: func() {
-		s.withQueue(queue, func(q *queueState, _ int64) {
-			q.dead--
-			kept(q)
+	var w waiting
+	var line string
+	return s.submit(&call{ctx: ctx, what: what, size: 64, run: func(t *txn) (err error) {
+		if w, line, err = t.dead(queue, key); err != nil {
+			return err
+		}
+		return change(t, w)
+	}, keep: func() {
+		s.withLine(queue, line, func(_ *queueState, l *lineState, _ int64) {
+			l.dead--
+			kept(l, w)
 		})
 	}})
 }
 
-// Next is store.Queue's.
-func (s *Store) Next(ctx context.Context, queue string) (at time.Time, err error) {
-	if err := s.look(ctx, queue, func(q *queueState, now int64) { at = q.next(now) }); err != nil {
-		return time.Time{}, fmt.Errorf("look when queue %q has an entry: %w", queue, err)
+// Lines is store.Queue's.
+func (s *Store) Lines(ctx context.Context, queue string) (lines []store.Line, err error) {
+	err = s.look(ctx, queue, func(q *queueState, now int64) {
+		for _, l := range q.lines {
+			q.advance(l, now)
+			lines = append(lines, store.Line{Name: l.name, Depth: l.depth(), Next: l.next(now)})
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look at the lines of queue %q: %w", queue, err)
 	}
-	return at, nil
+	slices.SortFunc(lines, func(a, b store.Line) int { return strings.Compare(a.Name, b.Name) })
+	return lines, nil
 }
 
 // Depth is store.Queue's.
 func (s *Store) Depth(ctx context.Context, queue string) (d store.Depth, err error) {
-	err = s.look(ctx, queue, func(q *queueState, _ int64) {
-		d = store.Depth{Ready: q.ready.len(), Delayed: q.delayed.len(), Claimed: len(q.claims), Dead: q.dead}
-		if d.Ready > 0 {
-			d.Oldest = time.Unix(0, q.ready.first().appended)
+	var first waiting
+	err = s.look(ctx, queue, func(q *queueState, now int64) {
+		for _, l := range q.lines {
+			q.advance(l, now)
+			one := l.depth()
+			if one.Ready > 0 && (d.Ready == 0 || l.ready.first().seq < first.seq) {
+				first, d.Oldest = l.ready.first(), one.Oldest
+			}
+			d.Ready, d.Delayed, d.Claimed, d.Dead = d.Ready+one.Ready, d.Delayed+one.Delayed, d.Claimed+one.Claimed, d.Dead+one.Dead
 		}
 	})
 	if err != nil {

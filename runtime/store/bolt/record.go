@@ -165,13 +165,14 @@ func decodeMark(b []byte) (mark, error) {
 }
 
 // entry is an entry record: format, flags, tries (4), appended (8), ready (8),
-// N(key), length of reason (2), reason, value.
+// N(key), N(line) where the line has a name, length of reason (2), reason, value.
 type entry struct {
 	dead     bool
 	tries    uint32
 	appended int64
 	ready    int64
 	key      []byte
+	line     []byte
 	reason   []byte
 	value    []byte
 }
@@ -179,6 +180,7 @@ type entry struct {
 const (
 	entryHead     = 22
 	entryDead     = 1
+	entryLine     = 2
 	entryAppended = 6  // where appended stands
 	entryReady    = 14 // where ready stands
 )
@@ -189,12 +191,19 @@ func appendEntry(b []byte, e entry) []byte {
 	if e.dead {
 		flags = entryDead
 	}
+	if len(e.line) > 0 {
+		flags |= entryLine
+	}
 	b = append(b, recordFormat, flags)
 	b = binary.BigEndian.AppendUint32(b, e.tries)
 	b = binary.BigEndian.AppendUint64(b, uint64(e.appended))
 	b = binary.BigEndian.AppendUint64(b, uint64(e.ready))
 	b = append(b, byte(len(e.key)))
 	b = append(b, e.key...)
+	if len(e.line) > 0 {
+		b = append(b, byte(len(e.line)))
+		b = append(b, e.line...)
+	}
 	b = binary.BigEndian.AppendUint16(b, uint16(len(e.reason)))
 	b = append(b, e.reason...)
 	return append(b, e.value...)
@@ -205,11 +214,11 @@ func decodeEntry(b []byte) (entry, error) {
 	if err := format(b, entryHead-1); err != nil {
 		return entry{}, err
 	}
-	if b[1]&^entryDead != 0 {
+	if b[1]&^(entryDead|entryLine) != 0 {
 		return entry{}, fmt.Errorf("%w: unknown flags of an entry", errRecord)
 	}
 	e := entry{
-		dead:     b[1] == entryDead,
+		dead:     b[1]&entryDead != 0,
 		tries:    binary.BigEndian.Uint32(b[2:]),
 		appended: int64(binary.BigEndian.Uint64(b[entryAppended:])),
 		ready:    int64(binary.BigEndian.Uint64(b[entryReady:])),
@@ -218,6 +227,11 @@ func decodeEntry(b []byte) (entry, error) {
 	var err error
 	if e.key, rest, err = splitName(b[entryHead:]); err != nil {
 		return entry{}, err
+	}
+	if b[1]&entryLine != 0 {
+		if e.line, rest, err = splitName(rest); err != nil {
+			return entry{}, err
+		}
 	}
 	if len(rest) < 2 || len(rest)-2 < int(binary.BigEndian.Uint16(rest)) {
 		return entry{}, fmt.Errorf("%w: the reason is cut short", errRecord)

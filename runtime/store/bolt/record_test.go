@@ -20,6 +20,7 @@ func FuzzRecord(f *testing.F) {
 		dead: true, tries: 3, appended: 1, ready: 2, key: bytes.Repeat([]byte("k"), 255),
 		reason: []byte("why"), value: []byte("value"),
 	}))
+	f.Add(appendEntry(nil, entry{key: []byte("k"), line: []byte("line"), value: []byte("value")}))
 	f.Add(append([]byte{2}, make([]byte, 40)...))
 	f.Add(indexKey(7, markIndex, nameKey("bucket", "once")))
 	f.Add(entryKey("queue", 9))
@@ -60,6 +61,10 @@ func TestRecordFormat(t *testing.T) {
 		"entry": {
 			appendEntry(nil, entry{dead: true, tries: 2, appended: 3, ready: 4, key: []byte("k"), reason: []byte("r"), value: []byte("v")}),
 			"\x01\x01\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x00\x00\x00\x00\x04\x01k\x00\x01rv",
+		},
+		"entry in a line": {
+			appendEntry(nil, entry{ready: 4, key: []byte("k"), line: []byte("l"), value: []byte("v")}),
+			"\x01\x02\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x04\x01k\x01l\x00\x00v",
 		},
 		"index":     {indexKey(1, valueIndex, nameKey("b", "k")), "\x00\x00\x00\x00\x00\x00\x00\x01v\x01bk"},
 		"entry key": {entryKey("q", 1), "\x01q\x00\x00\x00\x00\x00\x00\x00\x01"},

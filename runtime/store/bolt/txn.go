@@ -22,12 +22,17 @@ type txn struct {
 
 	values, marks, expiry, sizes, entries, keys *bbolt.Bucket
 
+	longer map[lineKey]int // entries appended in this transaction
+
 	sums  map[string]int64 // sizes read or changed in this transaction
 	moved map[string]bool  // sums that differ from the file
 	dirty bool
 	swept bool // nothing is left that has expired
 	fault error
 }
+
+// lineKey is a line of a queue.
+type lineKey struct{ queue, line string }
 
 // The buckets of the file.
 const (
@@ -51,7 +56,7 @@ func dataBuckets() []string {
 func newTxn(tx *bbolt.Tx, now int64) *txn {
 	b := func(name string) *bbolt.Bucket { return tx.Bucket([]byte(name)) }
 	return &txn{
-		tx: tx, now: now,
+		tx: tx, now: now, longer: map[lineKey]int{},
 		values: b(valuesBucket), marks: b(marksBucket), expiry: b(expiryBucket),
 		sizes: b(sizesBucket), entries: b(entriesBucket), keys: b(keysBucket),
 	}

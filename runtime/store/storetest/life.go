@@ -19,12 +19,12 @@ func everyCall(ctx context.Context, s store.Store) map[string]error {
 	_, errs["Get"] = s.Get(ctx, "b", "k")
 	_, errs["Apply"] = s.Apply(ctx, store.Op{Kind: store.Set, Bucket: "b", Key: "k", Value: []byte("new")})
 	_, errs["Append"] = s.Append(ctx, "q", 0, store.Entry{Key: "new"})
-	_, errs["Claim"] = s.Claim(ctx, "q", 1, time.Minute)
+	_, errs["Claim"] = s.Claim(ctx, "q", "", 1, time.Minute)
 	errs["Extend"] = s.Extend(ctx, "q", c, time.Minute)
 	errs["Ack"] = s.Ack(ctx, "q", c)
 	errs["Release"] = s.Release(ctx, "q", c, 0)
 	errs["Bury"] = s.Bury(ctx, "q", c, "")
-	_, errs["Next"] = s.Next(ctx, "q")
+	_, errs["Lines"] = s.Lines(ctx, "q")
 	_, errs["Depth"] = s.Depth(ctx, "q")
 	errs["List"] = s.List(ctx, "q", 0, func(store.Info) bool { return true })
 	errs["Retry"] = s.Retry(ctx, "q", "k")
@@ -233,7 +233,7 @@ func (f *fixture) drain() {
 	for range takers {
 		wg.Go(func() {
 			for count.Load() < makers*each && !f.Failed() {
-				cs, err := f.Claim(f.Context(), "q", 3, time.Hour)
+				cs, err := f.Claim(f.Context(), "q", "", 3, time.Hour)
 				if err != nil {
 					f.Error(err)
 				}

@@ -163,17 +163,21 @@ func arguments(t *testing.T, open Open) {
 		_, noKey := f.Append(ctx, "q", 0, entries("a", "")...)
 		_, longKey := f.Append(ctx, "q", 0, entries("a", name)...)
 		_, bigValue := f.Append(ctx, "q", 0, store.Entry{Key: "a"}, store.Entry{Key: "b", Value: big})
-		_, claimNone := f.Claim(ctx, "q", 0, time.Second)
-		_, claimNoTime := f.Claim(ctx, "q", 1, 0)
-		_, claimNoQueue := f.Claim(ctx, "", 1, 1)
+		_, claimNone := f.Claim(ctx, "q", "", 0, time.Second)
+		_, claimNoTime := f.Claim(ctx, "q", "", 1, 0)
+		_, claimNoQueue := f.Claim(ctx, "", "", 1, 1)
+		_, longLine := f.Append(ctx, "q", 0, store.Entry{Key: "a", Line: name})
+		_, badQuota := f.Append(ctx, "q", 0, store.Entry{Key: "a", Quota: -1})
+		_, claimLongLine := f.Claim(ctx, "q", name, 1, 1)
 		_, depthNoQueue := f.Depth(ctx, name)
-		_, nextNoQueue := f.Next(ctx, "")
+		_, linesNoQueue := f.Lines(ctx, "")
 		for what, err := range map[string]error{
 			"append to no queue": noQueue, "append with a hold below 0": badHold, "append without a key": noKey,
 			"append with a long key": longKey, "append of a big value": bigValue,
 			"claim of 0": claimNone, "claim for 0": claimNoTime, "claim of no queue": claimNoQueue,
 			"extend for 0": f.Extend(ctx, "q", c, 0), "release with a big value": f.Release(ctx, "q", bigClaim, 0),
-			"depth of a long name": depthNoQueue, "next of no queue": nextNoQueue,
+			"depth of a long name": depthNoQueue, "lines of no queue": linesNoQueue,
+			"append to a long line": longLine, "append with a quota below 0": badQuota, "claim of a long line": claimLongLine,
 			"list of no queue":    f.List(ctx, "", 0, func(store.Info) bool { return true }),
 			"retry without a key": f.Retry(ctx, "q", ""), "drop of no queue": f.Drop(ctx, "", "k"),
 		} {

@@ -53,7 +53,7 @@ func appending(t *testing.T, open Open) {
 		f.ok(err)
 		f.put("k")
 		f.claims("k")
-		cs, err := f.Claim(t.Context(), "r", 9, time.Minute)
+		cs, err := f.Claim(t.Context(), "r", "", 9, time.Minute)
 		f.ok(err)
 		f.keys(cs, "k")
 	})
@@ -376,27 +376,21 @@ func deadLetters(t *testing.T, open Open) {
 }
 
 func looking(t *testing.T, open Open) {
-	next := func(f *fixture) time.Time {
-		f.Helper()
-		at, err := f.Next(f.Context(), "q")
-		f.ok(err)
-		return at
-	}
 	t.Run("next is zero where there is none that is not dead", func(t *testing.T) {
 		f := start(t, open)
-		if at := next(f); !at.IsZero() {
+		if at := f.next(); !at.IsZero() {
 			t.Fatal(at)
 		}
 		f.put("1")
 		f.ok(f.Bury(t.Context(), "q", f.claims("1")[0], ""))
-		if at := next(f); !at.IsZero() {
+		if at := f.next(); !at.IsZero() {
 			t.Fatal(at)
 		}
 	})
 	t.Run("next is not after now where one is ready", func(t *testing.T) {
 		f := start(t, open)
 		f.put("1")
-		if at := next(f); at.IsZero() || at.After(f.clock.Now()) {
+		if at := f.next(); at.IsZero() || at.After(f.clock.Now()) {
 			t.Fatal(at)
 		}
 	})
@@ -404,20 +398,20 @@ func looking(t *testing.T, open Open) {
 		f := start(t, open)
 		_, err := f.Append(t.Context(), "q", 0, store.Entry{Key: "1", Delay: time.Hour})
 		f.ok(err)
-		if at := next(f); !at.Equal(f.clock.Now().Add(time.Hour)) {
+		if at := f.next(); !at.Equal(f.clock.Now().Add(time.Hour)) {
 			t.Fatal(at)
 		}
 		claims, err := f.Append(t.Context(), "q", time.Minute, entries("2")...)
 		f.ok(err)
-		if at := next(f); !at.Equal(f.clock.Now().Add(time.Minute)) {
+		if at := f.next(); !at.Equal(f.clock.Now().Add(time.Minute)) {
 			t.Fatal(at)
 		}
 		f.ok(f.Ack(t.Context(), "q", claims[0]))
-		if at := next(f); !at.Equal(f.clock.Now().Add(time.Hour)) {
+		if at := f.next(); !at.Equal(f.clock.Now().Add(time.Hour)) {
 			t.Fatal(at)
 		}
 		f.clock.Advance(2 * time.Hour)
-		if at := next(f); at.After(f.clock.Now()) || at.IsZero() {
+		if at := f.next(); at.After(f.clock.Now()) || at.IsZero() {
 			t.Fatal(at)
 		}
 	})

@@ -35,11 +35,24 @@ type plainQueue struct {
 }
 
 type plainEntry struct {
-	key, value, reason string
-	tries              uint32
-	appended, ready    time.Time
-	token              uint64 // claimed until ready
-	dead               bool
+	key, line, value, reason string
+	tries                    uint32
+	appended, ready          time.Time
+	token                    uint64 // claimed until ready
+	dead                     bool
+}
+
+// line is the name of one of few lines.
+func (m *plainQueue) line() string { return []string{"", "a", "b"}[m.rnd.IntN(3)] }
+
+// live is how many entries of a line are not dead.
+func (m *plainQueue) live(line string) (n int) {
+	for _, e := range m.entries {
+		if e.line == line && !e.dead {
+			n++
+		}
+	}
+	return n
 }
 
 func (m *plainQueue) find(ok func(*plainEntry) bool) *plainEntry {
@@ -120,17 +133,21 @@ func (m *plainQueue) expire() {
 func (m *plainQueue) append(now time.Time) {
 	f := m.f
 	key := fmt.Sprint(m.rnd.IntN(30))
-	hold, delay := m.seconds(), m.seconds()
-	claims, err := f.Append(f.Context(), "q", hold, store.Entry{Key: key, Value: []byte(key), Delay: delay})
-	f.ok(err)
+	hold, delay, line, quota := m.seconds(), m.seconds(), m.line(), m.rnd.IntN(10)
+	claims, err := f.Append(f.Context(), "q", hold, store.Entry{Key: key, Line: line, Value: []byte(key), Delay: delay, Quota: quota})
 	there := m.find(func(e *plainEntry) bool { return e.key == key }) != nil
+	if !there && quota > 0 && m.live(line) >= quota {
+		f.is(err, store.ErrQuota)
+		return
+	}
+	f.ok(err)
 	if hold > 0 && (len(claims) != 1 || (claims[0].Token == 0) != there) {
 		f.Fatalf("claims %+v of a key that is there: %v", claims, there)
 	}
 	if there {
 		return
 	}
-	e := &plainEntry{key: key, value: key, appended: now, ready: now.Add(delay)}
+	e := &plainEntry{key: key, line: line, value: key, appended: now, ready: now.Add(delay)}
 	if hold > 0 {
 		e.ready, e.token = now.Add(hold), claims[0].Token
 		m.claims = append(m.claims, claims[0])
@@ -140,16 +157,17 @@ func (m *plainQueue) append(now time.Time) {
 
 func (m *plainQueue) claim(now time.Time) {
 	f := m.f
-	n, hold := 1+m.rnd.IntN(3), time.Second+m.seconds()
-	claims := f.claim(n, hold)
+	n, hold, line := 1+m.rnd.IntN(3), time.Second+m.seconds(), m.line()
+	claims, err := f.Claim(f.Context(), "q", line, n, hold)
+	f.ok(err)
 	var want []string
 	for _, e := range m.entries {
-		if len(want) == n || e.dead || e.token != 0 || e.ready.After(now) {
+		if len(want) == n || e.line != line || e.dead || e.token != 0 || e.ready.After(now) {
 			continue
 		}
 		want = append(want, e.key)
 		if i := len(want) - 1; i < len(claims) {
-			if c := claims[i]; string(c.Value) != e.value || c.Tries != e.tries {
+			if c := claims[i]; c.Line != line || string(c.Value) != e.value || c.Tries != e.tries {
 				f.Fatalf("claimed %+v, want %+v", c, e)
 			}
 			e.token, e.ready = claims[i].Token, now.Add(hold)
@@ -186,46 +204,65 @@ func (m *plainQueue) deadLetter(now time.Time) {
 	}
 }
 
-// compare compares List, Depth and Next.
+// compare compares List, Depth and Lines.
 func (m *plainQueue) compare() {
 	f, now := m.f, m.f.clock.Now()
 	f.Helper()
-	var d store.Depth
-	var next time.Time
+	all, lines := store.Depth{}, map[string]*store.Line{}
 	got := f.list()
 	if len(got) != len(m.entries) {
 		f.Fatalf("%d entries, want %d", len(got), len(m.entries))
 	}
 	for i, e := range m.entries {
 		g := got[i]
-		if g.Key != e.key || string(g.Value) != e.value || g.Tries != e.tries || g.Dead != e.dead || g.Reason != e.reason ||
+		if g.Key != e.key || g.Line != e.line || string(g.Value) != e.value || g.Tries != e.tries || g.Dead != e.dead || g.Reason != e.reason ||
 			g.Claimed != (e.token != 0) || i > 0 && g.Seq <= got[i-1].Seq || !g.Appended.Equal(e.appended) {
 			f.Fatalf("entry %d is %+v, want %+v", i, g, *e)
 		}
-		switch {
-		case e.dead:
-			d.Dead++
-			continue
-		case e.token != 0:
-			d.Claimed++
-		case e.ready.After(now):
-			d.Delayed++
-		default:
-			if d.Ready++; d.Ready == 1 {
-				d.Oldest = e.appended
+		l := lines[e.line]
+		if l == nil {
+			l = &store.Line{Name: e.line}
+			lines[e.line] = l
+		}
+		for _, d := range []*store.Depth{&all, &l.Depth} {
+			switch {
+			case e.dead:
+				d.Dead++
+			case e.token != 0:
+				d.Claimed++
+			case e.ready.After(now):
+				d.Delayed++
+			default:
+				if d.Ready++; d.Ready == 1 {
+					d.Oldest = e.appended
+				}
 			}
 		}
-		if next.IsZero() || e.ready.Before(next) {
-			next = e.ready
+		if !e.dead && (l.Next.IsZero() || e.ready.Before(l.Next)) {
+			l.Next = e.ready
 		}
 	}
-	if depth, err := f.Depth(f.Context(), "q"); err != nil || !depth.Oldest.Equal(d.Oldest) {
-		f.Fatalf("the oldest is of %v, %v, want %v", depth.Oldest, err, d.Oldest)
+	if depth, err := f.Depth(f.Context(), "q"); err != nil || !sameDepth(depth, all) {
+		f.Fatalf("depth %+v, %v, want %+v", depth, err, all)
 	}
-	f.depth(d)
-	at, err := f.Next(f.Context(), "q")
+	have, err := f.Lines(f.Context(), "q")
 	f.ok(err)
-	if d.Ready > 0 && (at.IsZero() || at.After(now)) || d.Ready == 0 && !at.Equal(next) {
-		f.Fatalf("next is %v, want %v", at, next)
+	if len(have) != len(lines) {
+		f.Fatalf("lines %+v, want %d", have, len(lines))
 	}
+	for i, h := range have {
+		want := lines[h.Name]
+		if want == nil || !sameDepth(h.Depth, want.Depth) || i > 0 && have[i-1].Name >= h.Name {
+			f.Fatalf("lines %+v; %q should be %+v", have, h.Name, want)
+		}
+		if ready := h.Depth.Ready > 0; ready && (h.Next.IsZero() || h.Next.After(now)) || !ready && !h.Next.Equal(want.Next) {
+			f.Fatalf("next of %q is %v, want %v", h.Name, h.Next, want.Next)
+		}
+	}
+}
+
+func sameDepth(a, b store.Depth) bool {
+	same := a.Oldest.Equal(b.Oldest)
+	a.Oldest = b.Oldest
+	return same && a == b
 }

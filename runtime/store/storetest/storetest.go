@@ -28,6 +28,7 @@ func Run(t *testing.T, open Open) {
 	t.Run("Arguments", func(t *testing.T) { arguments(t, open) })
 	t.Run("Append", func(t *testing.T) { appending(t, open) })
 	t.Run("Claim", func(t *testing.T) { claiming(t, open) })
+	t.Run("Lines", func(t *testing.T) { standing(t, open) })
 	t.Run("Settle", func(t *testing.T) { settling(t, open) })
 	t.Run("Dead", func(t *testing.T) { deadLetters(t, open) })
 	t.Run("Look", func(t *testing.T) { looking(t, open) })
@@ -157,7 +158,7 @@ func entries(keys ...string) []store.Entry {
 // claim claims up to n of queue q for hold.
 func (f *fixture) claim(n int, hold time.Duration) []store.Claim {
 	f.Helper()
-	cs, err := f.Claim(f.Context(), "q", n, hold)
+	cs, err := f.Claim(f.Context(), "q", "", n, hold)
 	f.ok(err)
 	return cs
 }
@@ -198,6 +199,19 @@ func (f *fixture) depth(want store.Depth) {
 	if got.Oldest = want.Oldest; got != want {
 		f.Fatalf("depth %+v, want %+v", got, want)
 	}
+}
+
+// next is when the first entry of q can be claimed.
+func (f *fixture) next() (at time.Time) {
+	f.Helper()
+	lines, err := f.Lines(f.Context(), "q")
+	f.ok(err)
+	for _, l := range lines {
+		if !l.Next.IsZero() && (at.IsZero() || l.Next.Before(at)) {
+			at = l.Next
+		}
+	}
+	return at
 }
 
 // list lists q.
