@@ -56,6 +56,10 @@ type Store interface {
 	// Apply makes one change, atomically. One that ends in an error other than
 	// the context's and ErrUnavailable changed nothing.
 	Apply(ctx context.Context, op Op) (Result, error)
+	// Clear removes up to max keys, at least 1, of a bucket and what Once has
+	// left in it, in one change. left: it is to be called again, because there may
+	// be more. What others change in the bucket meanwhile may stay.
+	Clear(ctx context.Context, bucket string, max int) (left bool, err error)
 	Queue
 	// Close waits for what is under way, then closes. Later calls answer
 	// ErrClosed; a second Close does nothing.

@@ -25,6 +25,7 @@ func Run(t *testing.T, open Open) {
 	t.Run("Expiry", func(t *testing.T) { expiry(t, open) })
 	t.Run("Quota", func(t *testing.T) { quota(t, open) })
 	t.Run("Once", func(t *testing.T) { once(t, open) })
+	t.Run("Clear", func(t *testing.T) { clearing(t, open) })
 	t.Run("Arguments", func(t *testing.T) { arguments(t, open) })
 	t.Run("Append", func(t *testing.T) { appending(t, open) })
 	t.Run("Claim", func(t *testing.T) { claiming(t, open) })
