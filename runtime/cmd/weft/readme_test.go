@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -46,17 +48,12 @@ func TestREADME(t *testing.T) {
 	}
 	u := &newUser{dir: copyRepository(t)}
 	u.choosePorts(t)
-	for _, b := range u.blocks(t, "README.md") {
-		if b.serves() {
-			u.hosts = append(u.hosts, startHost(t, u.dir, "sh", "-e", "-c", b.text))
-		} else if !t.Run(b.name, func(t *testing.T) { u.try(t, b) }) {
-			t.Fatal("what follows builds on it")
-		}
+	u.follow(t, "README.md")
+	examples := u.glob(t, "examples/*/README.md")
+	for _, file := range examples {
+		u.follow(t, file)
 	}
-	if len(u.hosts) == 0 {
-		t.Fatal("README.md serves nothing: the test reads it wrongly")
-	}
-	readmes := append([]string{"README.md", "sdk/README.md"}, u.glob(t, "plugins/*/README.md")...)
+	readmes := slices.Concat([]string{"README.md", "sdk/README.md"}, u.glob(t, "plugins/*/README.md"), examples)
 	for _, file := range readmes {
 		for _, b := range u.blocks(t, file) {
 			if b.lang == "yaml" {
@@ -70,6 +67,53 @@ func TestREADME(t *testing.T) {
 		}
 	})
 	t.Run("Ctrl-C", u.interrupt)
+}
+
+// follow does what a README says.
+func (u *newUser) follow(t *testing.T, file string) {
+	t.Helper()
+	before := len(u.hosts)
+	for _, b := range u.blocks(t, file) {
+		switch {
+		case b.serves():
+			u.hosts = append(u.hosts, startHost(t, u.dir, "sh", "-e", "-c", b.text))
+		case strings.HasPrefix(b.text, "node "):
+			startProgram(t, u.dir, b.text)
+		default:
+			if !t.Run(b.name, func(t *testing.T) { u.try(t, b) }) {
+				t.Fatal("what follows builds on it")
+			}
+		}
+	}
+	if len(u.hosts) == before {
+		t.Fatalf("%s serves nothing: the test reads it wrongly", file)
+	}
+}
+
+// startProgram runs a script that is to be left running, until the test ends, and
+// waits until it says where it listens.
+func startProgram(t *testing.T, dir, script string) {
+	t.Helper()
+	cmd := exec.Command("sh", "-c", "exec "+script)
+	cmd.Dir = dir
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill() // it may have ended
+		_ = cmd.Wait()
+	})
+	lines := bufio.NewScanner(stderr)
+	for lines.Scan() {
+		if strings.Contains(lines.Text(), " listens at ") {
+			return
+		}
+	}
+	t.Fatalf("%q ended before it listened", script)
 }
 
 // copyRepository copies what a clone with the changes of this folder would have.
@@ -109,15 +153,28 @@ func copyFile(from, to string) error {
 
 var address = regexp.MustCompile(`127\.0\.0\.1:[0-9]+`)
 
-// choosePorts gives a free port to each address in README.md and in
-// pipeline.yaml, and writes it into the latter. The ports are below those that
+// choosePorts gives a free port to each address in README.md, in pipeline.yaml and
+// in the examples, and writes it into all but READMEs. The ports are below those that
 // systems give out by themselves, so that no other test gets one meanwhile.
 func (u *newUser) choosePorts(t *testing.T) {
 	t.Helper()
-	config := u.read(t, "pipeline.yaml")
+	files := []string{"pipeline.yaml"}
+	err := fs.WalkDir(os.DirFS(u.dir), "examples", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && !strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, ".md") {
+			files = append(files, path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := u.read(t, "README.md")
+	for _, file := range files {
+		all += u.read(t, file)
+	}
 	var pairs []string
 	chosen := map[string]net.Listener{}
-	for _, found := range address.FindAllString(config+u.read(t, "README.md"), -1) {
+	for _, found := range address.FindAllString(all, -1) {
 		for tries := 0; chosen[found] == nil; tries++ {
 			ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(20_000)))
 			if err != nil && tries == 100 {
@@ -135,7 +192,9 @@ func (u *newUser) choosePorts(t *testing.T) {
 		}
 	}
 	u.ports = strings.NewReplacer(pairs...)
-	u.write(t, "pipeline.yaml", u.ports.Replace(config))
+	for _, file := range files {
+		u.write(t, file, u.ports.Replace(u.read(t, file)))
+	}
 }
 
 func (u *newUser) read(t *testing.T, name string) string {

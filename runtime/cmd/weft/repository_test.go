@@ -35,6 +35,7 @@ var house = map[string]room{
 	"hostapi":                 {},
 	"sdk":                     {rooms: []string{"hostapi"}},
 	"plugins":                 {rooms: []string{"sdk"}},
+	"examples":                {},
 	"runtime/telemetry":       {modules: []string{"github.com/prometheus/client_golang"}},
 	"runtime/wechat":          {rooms: []string{"hostapi"}},
 	"runtime/config":          {modules: []string{"gopkg.in/yaml.v3"}},
