@@ -42,6 +42,7 @@ type assembly struct {
 type assembleOptions struct {
 	sandbox   *sandbox.Sandbox // outlives the assembly
 	upstreams *gateway.Pool    // likewise
+	sources   *sources         // that modules are read from; nil: the files, which nobody watches
 	state     sandbox.State
 	log       *slog.Logger
 	noEnv     bool // secrets may be missing: accounts are not looked at
@@ -115,7 +116,7 @@ func (a *assembly) loadPlugins(ctx context.Context, opt assembleOptions) {
 }
 
 func loadPlugin(ctx context.Context, p *config.Plugin, opt assembleOptions) (*sandbox.Plugin, config.Problems) {
-	wasm, advice, err := readModule(p.Source)
+	wasm, advice, err := readModule(p.Source, opt.sources)
 	if err != nil {
 		return nil, config.Problems{{Pos: p.Pos, Text: fmt.Sprintf("plugin %s: %v", p.Name, err), Advice: advice}}
 	}
@@ -153,8 +154,8 @@ func isolation(form config.Isolation) sandbox.Isolation {
 }
 
 // readModule reads a plugin's file. advice says what to do about an error.
-func readModule(file string) (wasm []byte, advice string, err error) {
-	info, err := os.Stat(file)
+func readModule(file string, from *sources) (wasm []byte, advice string, err error) {
+	info, err := from.stat(file)
 	switch {
 	case err != nil:
 	case !info.Mode().IsRegular():
@@ -162,7 +163,7 @@ func readModule(file string) (wasm []byte, advice string, err error) {
 	case info.Size() > sandbox.MaxModule:
 		return nil, "leave out of it what the plugin doesn't use", fmt.Errorf("%s has %d bytes, over %d", file, info.Size(), sandbox.MaxModule)
 	default:
-		if wasm, err = os.ReadFile(file); err == nil && !bytes.HasPrefix(wasm, []byte("\x00asm")) {
+		if wasm, err = from.readAtMost(file, sandbox.MaxModule); err == nil && !bytes.HasPrefix(wasm, []byte("\x00asm")) {
 			err = fmt.Errorf("%s is not a WebAssembly module", file)
 		}
 	}

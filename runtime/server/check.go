@@ -28,7 +28,7 @@ type CheckReport struct {
 // hangs on one without a default is not checked. The error is a file that can't be
 // read, or ctx's end.
 func Check(ctx context.Context, file string, noEnv bool) (*CheckReport, error) {
-	cfg, problems, err := readConfig(file, noEnv)
+	cfg, problems, err := readConfig(file, noEnv, nil)
 	if err != nil {
 		var found config.Problems
 		if errors.As(err, &found) {

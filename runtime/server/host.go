@@ -92,12 +92,18 @@ func (h *Host) untilEnd(ctx context.Context, hangup <-chan os.Signal) error {
 // Start reads file, loads all that it names and accepts callbacks when it
 // returns. The caller stops the Host. ctx bounds the start only.
 func Start(ctx context.Context, file string, log *slog.Logger) (*Host, error) {
-	cfg, warnings, err := readConfig(file, false)
+	return startWatching(ctx, file, log, time.Tick(watchEvery))
+}
+
+// startWatching is Start with a look at the files at each tick.
+func startWatching(ctx context.Context, file string, log *slog.Logger, ticks <-chan time.Time) (*Host, error) {
+	from := newSources(false)
+	cfg, warnings, err := readConfig(file, false, from)
 	if err != nil {
 		return nil, err
 	}
-	h := &Host{file: file, server: cfg.Server, log: log, metrics: telemetry.NewMetrics()}
-	if err := h.start(ctx, cfg, warnings); err != nil {
+	h := &Host{file: file, server: cfg.Server, log: log, metrics: telemetry.NewMetrics(), reloads: newReloads(from, ticks)}
+	if err := h.start(ctx, cfg, warnings, from); err != nil {
 		return nil, errors.Join(err, h.closeAll(context.WithoutCancel(ctx)))
 	}
 	return h, nil
@@ -105,11 +111,11 @@ func Start(ctx context.Context, file string, log *slog.Logger) (*Host, error) {
 
 // start brings the parts up, each on those before it. What it leaves in h when
 // it fails, closeAll closes.
-func (h *Host) start(ctx context.Context, cfg *config.Config, warnings config.Problems) error {
+func (h *Host) start(ctx context.Context, cfg *config.Config, warnings config.Problems, from *sources) error {
 	if err := h.openParts(ctx, cfg); err != nil {
 		return err
 	}
-	a, err := h.assemble(ctx, cfg)
+	a, err := h.assemble(ctx, cfg, from)
 	if err != nil {
 		return err
 	}
@@ -160,10 +166,11 @@ func (h *Host) openParts(ctx context.Context, cfg *config.Config) error {
 
 // assemble loads a configuration. Its errors are the error; a plugin's config
 // that is wrong takes out its app only. The caller closes the assembly.
-func (h *Host) assemble(ctx context.Context, cfg *config.Config) (*assembly, error) {
+func (h *Host) assemble(ctx context.Context, cfg *config.Config, from *sources) (*assembly, error) {
 	a, err := assemble(ctx, cfg, assembleOptions{
 		sandbox:   h.sandbox,
 		upstreams: h.upstreams,
+		sources:   from,
 		state:     &pluginState{store: h.store, log: h.log},
 		log:       h.log,
 	})
@@ -247,10 +254,9 @@ func (h *Host) Stop(ctx context.Context) error {
 	h.log.LogAttrs(ctx, slog.LevelInfo, "stopping", slog.String("drain", h.server.Drain.String()))
 	drain, cancel := context.WithTimeout(ctx, h.server.Drain)
 	defer cancel()
-	h.reloads.stop(drain)
 	// Requests that are left when the time is up stay connected: the engine makes
 	// their events durable and answers them, and closeAll lets that out.
-	err := h.public.srv.Shutdown(drain)
+	err := errors.Join(h.reloads.stop(drain), h.public.srv.Shutdown(drain))
 	if err = errors.Join(err, h.engine.Drain(drain)); err != nil {
 		h.log.LogAttrs(ctx, slog.LevelWarn, "drain incomplete: the rest runs after the next start", slog.String("error", err.Error()))
 	}
@@ -262,9 +268,7 @@ func (h *Host) Stop(ctx context.Context) error {
 // closeAll closes what there is, the last opened first.
 func (h *Host) closeAll(ctx context.Context) error {
 	var errs []error
-	if h.reloads != nil {
-		h.reloads.cancel()
-	}
+	h.reloads.cancel()
 	cut, cancel := context.WithTimeout(ctx, cutTime)
 	defer cancel()
 	for _, l := range []*listener{h.public, h.admin} {
@@ -275,12 +279,9 @@ func (h *Host) closeAll(ctx context.Context) error {
 	if h.engine != nil {
 		errs = append(errs, h.engine.Close())
 	}
-	if h.reloads != nil {
-		<-h.reloads.done
-		h.reloads.retiring.Wait()
-	}
 	ending, cancel := context.WithTimeout(ctx, closeTime)
 	defer cancel()
+	errs = append(errs, h.reloads.close(ending))
 	if serving := h.current.Load(); serving != nil {
 		errs = append(errs, serving.assembly.close(ending))
 	}

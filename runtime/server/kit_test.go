@@ -203,11 +203,18 @@ type testHost struct {
 	log *syncBuffer
 }
 
-// startHost starts a host that ends with the test.
+// startHost starts a host that ends with the test and watches no file.
 func startHost(t testing.TB, file string) *testHost {
 	t.Helper()
+	return startTicking(t, file, nil)
+}
+
+// startTicking starts a host that ends with the test and looks at its files when
+// the test says so.
+func startTicking(t testing.TB, file string, ticks <-chan time.Time) *testHost {
+	t.Helper()
 	log := new(syncBuffer)
-	h, err := Start(t.Context(), file, NewLogger(log))
+	h, err := startWatching(t.Context(), file, NewLogger(log), ticks)
 	if err != nil {
 		t.Fatalf("Start: %v", err)
 	}

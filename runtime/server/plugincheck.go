@@ -47,7 +47,7 @@ type PluginLimits struct {
 // what its manifest declares and asks for counts as granted. A module that is
 // wrong is in the report; an error is a file that can't be read, or ctx's end.
 func CheckPlugin(ctx context.Context, file string) (*PluginReport, error) {
-	wasm, advice, err := readModule(file)
+	wasm, advice, err := readModule(file, nil)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s", err, advice)
 	}

@@ -15,14 +15,15 @@ import (
 
 // readConfig reads and checks a pipeline.yaml and the files that it includes.
 // Where one is wrong the error is config.Problems, else the problems are warnings.
-func readConfig(file string, noEnv bool) (*config.Config, config.Problems, error) {
-	src, err := os.ReadFile(file)
+func readConfig(file string, noEnv bool, from *sources) (*config.Config, config.Problems, error) {
+	src, err := from.readAtMost(file, config.MaxFile+1)
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading the configuration: %w: name it with -c", err)
 	}
-	opt := config.Options{Getenv: os.LookupEnv, ReadFile: os.ReadFile, NoEnv: noEnv}
-	found, problems := findIncluded(file, config.Includes(file, src, opt))
-	sources, more := readIncluded(found, config.MaxFiles-len(src))
+	secret := func(path string) ([]byte, error) { return from.readAtMost(path, config.MaxExpanded+1) }
+	opt := config.Options{Getenv: os.LookupEnv, ReadFile: secret, NoEnv: noEnv}
+	found, problems := findIncluded(file, config.Includes(file, src, opt), from)
+	sources, more := readIncluded(found, config.MaxFiles-len(src), from)
 	problems = append(problems, more...)
 	cfg, more := config.Parse(file, src, opt, sources...)
 	problems = append(problems, more...)
@@ -43,13 +44,13 @@ type includedFile struct {
 // once, by name, at most config.MaxIncluded. As in a shell a * matches no dot at
 // the beginning of a name. The problems are patterns that match nothing, the root
 // itself, and too many files.
-func findIncluded(root string, patterns []config.Include) ([]includedFile, config.Problems) {
+func findIncluded(root string, patterns []config.Include, from *sources) ([]includedFile, config.Problems) {
 	var found []includedFile
 	var problems config.Problems
 	var infos []os.FileInfo // of found
 	rootInfo, err := os.Stat(root)
 	for _, p := range patterns {
-		paths, errGlob := filepath.Glob(p.Pattern) // the pattern is a good one, and nothing else is an error
+		paths, errGlob := from.glob(p.Pattern) // the pattern is a good one, and nothing else is an error
 		paths = slices.DeleteFunc(paths, func(path string) bool { return hidden(p.Pattern, path) })
 		if len(paths) == 0 || errGlob != nil {
 			problems = append(problems, config.Problem{Pos: p.Pos, Warning: true, Text: "include: no file matches this pattern"})
@@ -104,11 +105,11 @@ func nameOf(root, path string, absolute bool) string {
 
 // readIncluded reads files, left bytes in all, about. What is over a bound is cut,
 // and long enough for config.Parse to say so.
-func readIncluded(files []includedFile, left int) ([]config.Source, config.Problems) {
+func readIncluded(files []includedFile, left int, from *sources) ([]config.Source, config.Problems) {
 	var sources []config.Source
 	var problems config.Problems
 	for _, f := range files {
-		src, err := f.read(int64(max(0, min(config.MaxFile, left))) + 1)
+		src, err := f.read(int64(max(0, min(config.MaxFile, left)))+1, from)
 		if err != nil {
 			problems = append(problems, config.Problem{Pos: config.Pos{File: f.file}, Text: err.Error()})
 			continue
@@ -122,14 +123,14 @@ func readIncluded(files []includedFile, left int) ([]config.Source, config.Probl
 }
 
 // read returns the file's first n bytes.
-func (f includedFile) read(n int64) ([]byte, error) {
-	info, err := os.Stat(f.file)
+func (f includedFile) read(n int64, from *sources) ([]byte, error) {
+	info, err := from.stat(f.file)
 	if err == nil && !info.Mode().IsRegular() {
 		return nil, errors.New("it is included, and is not a regular file")
 	}
 	var src []byte
 	if err == nil {
-		src, err = readAtMost(f.file, n)
+		src, err = from.readAtMost(f.file, n)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("the included file can't be read: %w", reason(err))

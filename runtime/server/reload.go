@@ -21,6 +21,7 @@ const (
 
 // What asked for a reload.
 const (
+	triggerWatch  = "watch" // a change of a file
 	triggerSignal = "signal"
 	triggerAdmin  = "admin"
 )
@@ -41,9 +42,11 @@ type ReloadResult struct {
 // a goroutine of its own.
 type reloads struct {
 	requests chan reloadRequest
+	ticks    <-chan time.Time
+	watch    watch                        // of the goroutine
 	last     atomic.Pointer[reloadRecord] // nil: none yet
 	cancel   context.CancelFunc
-	done     chan struct{}  // closed when the goroutine has ended
+	done     chan struct{}  // closed while there is no goroutine
 	retiring sync.WaitGroup // assemblies that are closed when no event walks them any more
 }
 
@@ -66,11 +69,20 @@ type candidate struct {
 	problems config.Problems // what is wrong in parts that don't serve
 }
 
-// startReloads begins to take reloads. ctx gives its values only.
+// newReloads has the files of from watched, with a look at each tick, once
+// startReloads was called.
+func newReloads(from *sources, ticks <-chan time.Time) *reloads {
+	r := &reloads{requests: make(chan reloadRequest), ticks: ticks, watch: watch{taken: from}, cancel: func() {}, done: make(chan struct{})}
+	close(r.done)
+	return r
+}
+
+// startReloads begins to take reloads and to watch the files. ctx gives its
+// values only.
 func (h *Host) startReloads(ctx context.Context) {
-	r := &reloads{requests: make(chan reloadRequest), done: make(chan struct{})}
+	r := h.reloads
 	ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	h.reloads = r
+	r.done = make(chan struct{})
 	go func() {
 		defer close(r.done)
 		for {
@@ -81,18 +93,34 @@ func (h *Host) startReloads(ctx context.Context) {
 				if result, ok := h.reload(ctx, req.trigger); ok {
 					req.result <- result
 				}
+			case <-r.ticks:
+				if r.watch.look(time.Now()) {
+					h.reload(ctx, triggerWatch)
+				}
 			}
 		}
 	}()
 }
 
-// stop ends a reload under way and takes no other. It may be called twice.
-func (r *reloads) stop(ctx context.Context) {
+// stop ends a reload under way and takes no other.
+func (r *reloads) stop(ctx context.Context) error {
 	r.cancel()
 	select {
 	case <-r.done:
+		return nil
 	case <-ctx.Done():
+		return fmt.Errorf("waiting for a reload to end: %w", ctx.Err())
 	}
+}
+
+// close is stop, and waits for what is closing, which is no event any more: the
+// engine is closed.
+func (r *reloads) close(ctx context.Context) error {
+	if err := r.stop(ctx); err != nil {
+		return err
+	}
+	r.retiring.Wait()
+	return nil
 }
 
 // Reload reads the configuration again, starts all of it beside what serves, and
@@ -129,7 +157,9 @@ func (h *Host) Reload(ctx context.Context, trigger string) (ReloadResult, error)
 // if there had been none.
 func (h *Host) reload(ctx context.Context, trigger string) (ReloadResult, bool) {
 	began := time.Now()
-	c, err := h.prepare(ctx)
+	from := newSources(true)
+	c, err := h.prepare(ctx, from)
+	h.reloads.watch = watch{taken: from}
 	if ctx.Err() != nil {
 		if err == nil {
 			h.closeAssembly(ctx, c.assembly)
@@ -162,9 +192,10 @@ func (h *Host) reload(ctx context.Context, trigger string) (ReloadResult, bool) 
 
 // prepare reads the configuration and assembles it beside what serves. The error
 // is config.Problems where the configuration is wrong or can't take its place.
-// The caller closes the candidate's assembly.
-func (h *Host) prepare(ctx context.Context) (*candidate, error) {
-	cfg, warnings, err := readConfig(h.file, false)
+// from has the files that were read, then, too. The caller closes the candidate's
+// assembly.
+func (h *Host) prepare(ctx context.Context, from *sources) (*candidate, error) {
+	cfg, warnings, err := readConfig(h.file, false, from)
 	if err != nil {
 		return nil, err
 	}
@@ -172,7 +203,7 @@ func (h *Host) prepare(ctx context.Context) (*candidate, error) {
 	if problems := cfg.Restart(serving.cfg); len(problems) > 0 {
 		return nil, problems
 	}
-	a, err := h.assemble(ctx, cfg)
+	a, err := h.assemble(ctx, cfg, from)
 	if err != nil {
 		return nil, err
 	}

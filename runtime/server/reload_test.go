@@ -226,7 +226,7 @@ func TestReloadSignal(t *testing.T) {
 func TestStopEndsReload(t *testing.T) {
 	endless := textGuest(t, filepath.Join("..", "sandbox", "testdata", "start-endless.wat"), "")
 	log := new(syncBuffer)
-	host, err := Start(t.Context(), writeConfig(t, echoSections()), NewLogger(log))
+	host, err := startWatching(t.Context(), writeConfig(t, echoSections()), NewLogger(log), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -49,7 +49,7 @@ type CallbackAnswer struct {
 // configuration in file, seals and signs it in the app's mode, posts it, and
 // verifies and opens the answer. An answer that is not status 200 is an error.
 func SendCallback(ctx context.Context, file string, c Callback) (CallbackAnswer, error) {
-	cfg, _, err := readConfig(file, false)
+	cfg, _, err := readConfig(file, false, nil)
 	if err != nil {
 		return CallbackAnswer{}, err
 	}

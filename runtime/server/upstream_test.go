@@ -279,11 +279,11 @@ func TestUpstreamsOutliveGenerations(t *testing.T) {
 			t.Errorf("%s: %+v", name, u)
 		}
 	}
-	cfg, _, err := readConfig(writeConfig(t, sections("3s")), false)
+	cfg, _, err := readConfig(writeConfig(t, sections("3s")), false, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	next, err := h.assemble(t.Context(), cfg)
+	next, err := h.assemble(t.Context(), cfg, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

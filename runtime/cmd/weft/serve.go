@@ -18,9 +18,10 @@ func serveCommand() command {
 		help: `It logs to standard error, as JSON lines, as text on a terminal; the line "serving" has the addresses.
 SIGTERM and SIGINT stop it: it takes no more callbacks, lets those in flight end, and exits 0.
 
-SIGHUP has it read the configuration again, as POST /admin/v1/reload on the admin address does, which answers when it is done:
-200, or 422 with the problems. The new configuration is started in full beside the one that serves, which goes on where
-anything is wrong. server and store can't change without a restart.`,
+It sees a change of a file that it was started with within 2 s, and reads all of them again; SIGHUP has it do so at once, and
+so does POST /admin/v1/reload on the admin address, which answers when it is done: 200, or 422 with the problems. The new
+configuration is started in full beside the one that serves, which goes on where anything is wrong. server and store can't
+change without a restart.`,
 		run: func(ctx context.Context, fs *flag.FlagSet, args []string, stdio Stdio) error {
 			file := configFlag(fs)
 			if err := parseFlags(fs, args); err != nil {
