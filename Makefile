@@ -31,7 +31,8 @@ plugins: build ## compiles every plugin of plugins/ to WebAssembly
 run: plugins ## builds all and serves pipeline.yaml
 	bin/weft serve -c pipeline.yaml
 
-test: deps plugins ## runs every test with the race detector, long ones shortened
+test: deps plugins ## runs the cases, and every test with the race detector, long ones shortened
+	bin/weft test
 	$(GO) test -race -timeout 14m ./...
 
 check: ## format, vet and lint, tests included

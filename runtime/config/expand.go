@@ -14,6 +14,8 @@ type expander struct {
 	dir   string
 	opt   Options
 	files map[string]secretFile
+
+	literal bool // ${…} stands for itself
 }
 
 type secretFile struct {
@@ -45,7 +47,7 @@ type expandProblem struct{ text, advice string }
 // A $ before anything else is itself. What was put in is not looked at again.
 func (x *expander) scalar(s string) expansion {
 	var out expansion
-	if !strings.Contains(s, "${") {
+	if x.literal || !strings.Contains(s, "${") {
 		out.text = s
 		return out
 	}

@@ -165,7 +165,7 @@ func (p *pipe) index(at []int, stages []*stage) {
 func (b *builder) stages(cs []*config.Stage, inherited policy) []*stage {
 	out := make([]*stage, len(cs))
 	for i, c := range cs {
-		st := &stage{name: c.Name, reply: fixedReply(c.Reply), onError: inherited, when: b.condition(c.When, c.WhenPos), async: c.Async}
+		st := &stage{name: c.Name, reply: FixedReply(c.Reply), onError: inherited, when: b.condition(c.When, c.WhenPos), async: c.Async}
 		if c.Async {
 			st.onError = policy{kind: config.Queue}
 		}
@@ -190,7 +190,7 @@ func (b *builder) stages(cs []*config.Stage, inherited policy) []*stage {
 }
 
 func (b *builder) policy(c *config.OnError, pos config.Pos) policy {
-	p := policy{kind: c.Kind, reply: fixedReply(c.Reply)}
+	p := policy{kind: c.Kind, reply: FixedReply(c.Reply)}
 	if c.Plugin != nil {
 		p.plugin = b.plugin(c.Plugin.Name, pos)
 	}

@@ -41,6 +41,10 @@ type Options struct {
 	// Inflight is how many events may be in flight at once, over all apps; 0: any
 	// number. Durable runs don't count.
 	Inflight int
+	// Now is the clock of records, of answers' CreateTime and of the Store; nil:
+	// time.Now. Deliveries' Arrived, and how long anything may take, go by the real
+	// clock. It is used by many goroutines at once.
+	Now func() time.Time
 }
 
 // Engine runs events. Records, the users' turns and the durable queue are its
@@ -89,6 +93,7 @@ func NewEngine(opt Options) (*Engine, error) {
 		keyPrefix: host + "." + strconv.FormatInt(time.Now().UnixNano(), 36) + ".",
 	}
 	e.ledger.evicted, e.ledger.room.most = opt.Metrics.RecordEvicted, opt.Inflight
+	e.ledger.evicted, e.ledger.clock = opt.Metrics.RecordEvicted, opt.Now
 	return e, nil
 }
 
@@ -136,7 +141,7 @@ func (e *Engine) arrange(set *Set) {
 // recall makes the records of what the queue holds. An entry that can't be read
 // is left for the dispatcher to bury.
 func (e *Engine) recall(ctx context.Context) error {
-	now := time.Now()
+	now := e.ledger.now()
 	err := e.store.List(ctx, queueName, 0, func(info store.Info) bool {
 		var en entry
 		if en.decode(info.Value) == nil && (info.Key == en.event.ID || en.alone && info.Key == asyncKey(en.event.ID, en.at.stage)) && en.known.After(now) {

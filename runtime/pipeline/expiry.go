@@ -32,7 +32,7 @@ func (l *ledger) settle(rec *record) {
 	if !rec.indexed {
 		return
 	}
-	now := time.Now()
+	now := l.now()
 	rec.due = now.Add(rec.dedupe)
 	if rec.state != given && rec.known.After(rec.due) {
 		rec.due = rec.known

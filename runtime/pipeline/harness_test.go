@@ -75,6 +75,7 @@ type world struct {
 	metrics *telemetry.Metrics
 	engine  *Engine
 	start   time.Time
+	now     func() time.Time // the engine's clock; nil: the bubble's
 
 	logMu sync.Mutex
 	log   bytes.Buffer
@@ -132,7 +133,7 @@ func (w *world) build() *Set {
 // up starts an engine; it is closed when the test ends.
 func (w *world) up() *world {
 	w.t.Helper()
-	e, err := NewEngine(Options{Store: w.queue, Metrics: w.metrics, Logger: slog.New(slog.NewTextHandler(w, nil)), Host: "h1", Inflight: w.most})
+	e, err := NewEngine(Options{Store: w.queue, Metrics: w.metrics, Logger: slog.New(slog.NewTextHandler(w, nil)), Host: "h1", Inflight: w.most, Now: w.now})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -183,7 +183,7 @@ func (a QueueAction) done() string {
 // scan calls f for the entries that filter chooses, until it returns false or
 // enough was looked at. next is after which the rest is; 0: there is none.
 func (e *Engine) scan(ctx context.Context, filter QueueFilter, after uint64, f func(QueueEntry) bool) (next uint64, err error) {
-	now := time.Now()
+	now := e.ledger.now()
 	looked, size, full := 0, 0, false
 	err = e.store.List(ctx, queueName, after, func(info store.Info) bool {
 		if full {

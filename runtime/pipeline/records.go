@@ -56,12 +56,21 @@ type ledger struct {
 	settled recordList // oldest first
 	due     recordHeap
 	bytes   int
-	evicted func() // counts a record that went before its time
+	evicted func()           // counts a record that went before its time
+	clock   func() time.Time // nil: time.Now
 
 	room    room
 	flight  map[*run]struct{} // until the run's goroutine ends
 	closed  bool              // no new runs
 	drained chan struct{}     // closed when there is no flight any more; nil: nobody drains
+}
+
+// now is what the clock of records shows.
+func (l *ledger) now() time.Time {
+	if l.clock == nil {
+		return time.Now()
+	}
+	return l.clock()
 }
 
 // join finds the run that a delivery waits for, or starts one: first is true
@@ -70,7 +79,7 @@ type ledger struct {
 func (l *ledger) join(a *app, d *Delivery) (r *run, first bool, answer Answer, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	now := time.Now()
+	now := l.now()
 	l.expire(now)
 	var rec *record
 	if a.pipe.dedupe > 0 {
@@ -275,7 +284,7 @@ func (l *ledger) recall(id string, known time.Time) {
 	if l.index[id] != nil {
 		return
 	}
-	rec := &record{id: id, state: late, known: known, dedupe: time.Until(known), pending: true}
+	rec := &record{id: id, state: late, known: known, dedupe: known.Sub(l.now()), pending: true}
 	l.add(rec)
 	l.settle(rec)
 }

@@ -5,8 +5,8 @@ import (
 	"github.com/weft-dev/weft/runtime/config"
 )
 
-// fixedReply turns a reply of pipeline.yaml into the one that is answered.
-func fixedReply(r *config.Reply) *hostapi.Reply {
+// FixedReply turns a reply of a file into the one that is answered; nil stays nil.
+func FixedReply(r *config.Reply) *hostapi.Reply {
 	if r == nil {
 		return nil
 	}

@@ -51,7 +51,7 @@ func (e *Engine) settleDone(r *run, w *walk, end flow) flow {
 		}
 	case reply == nil:
 	case passive(r.app.typ, reply):
-		answer = Answer{Kind: Replied, Reply: reply, Created: time.Now().Unix(), Outcome: outcomeReplied}
+		answer = Answer{Kind: Replied, Reply: reply, Created: e.ledger.now().Unix(), Outcome: outcomeReplied}
 	default: // of a kind that mini programs don't have
 		dropped = true
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -153,4 +154,36 @@ func TestNoTraceNoAllocation(t *testing.T) {
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
+}
+
+// Records, what is due in the queue and CreateTime go by the clock that the engine
+// was given.
+func TestClock(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		var ahead atomic.Int64 // of the real clock
+		ahead.Store(int64(1000 * time.Hour))
+		w.now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+		w.start = w.now()
+		p := takes(0, "said")
+		w.stage("a", p)
+		w.up()
+		defer w.down()
+		for i, want := range []struct {
+			ahead   time.Duration
+			outcome string
+			runs    int32
+		}{
+			{0, outcomeReplied, 1},
+			{59 * time.Second, outcomeRepeat, 1},
+			{time.Second, outcomeRepeat, 1}, // the bare id
+			{10 * time.Minute, outcomeReplied, 2},
+		} {
+			ahead.Add(int64(want.ahead))
+			if a := w.deliver("e1"); a.Outcome != want.outcome || p.runs.Load() != want.runs {
+				t.Errorf("delivery %d: %s, %d runs", i, a.Outcome, p.runs.Load())
+			} else if a.Kind == Replied && i != 1 && a.Created != w.now().Unix() {
+				t.Errorf("delivery %d: made at %d", i, a.Created)
+			}
+		}
+	})
 }

@@ -197,7 +197,7 @@ func TestFixedReplies(t *testing.T) {
 		"transfer": {Transfer: &config.Transfer{Account: "a"}},
 		"raw":      {Raw: &config.Raw{Body: []byte("a")}},
 	} {
-		got := fixedReply(r)
+		got := FixedReply(r)
 		// The two types have the same fields with the same names.
 		if want := dump(r); dump(got) != want || got.Kind() != kind {
 			t.Errorf("%s: %s, want %s", kind, dump(got), want)

@@ -80,7 +80,7 @@ func (e *Engine) rest(lines []store.Line, err error) bool {
 	wait := maxPoll
 	for i := range lines {
 		if l := &lines[i]; l.Depth.Ready == 0 && !l.Next.IsZero() {
-			wait = min(wait, max(time.Until(l.Next), minPoll))
+			wait = min(wait, max(l.Next.Sub(e.ledger.now()), minPoll))
 		}
 	}
 	if err != nil {
@@ -190,7 +190,7 @@ func (l *ledger) adopt(r *run, k *keeper, known time.Time) (end ending, leaving 
 	var rec *record
 	indexed := r.app.pipe.dedupe > 0 && k.key == r.ev.ID
 	if indexed {
-		rec = l.find(k.key, time.Now())
+		rec = l.find(k.key, l.now())
 	}
 	switch {
 	case rec == nil:

@@ -38,6 +38,7 @@ type instance struct {
 	linear *linearMemory
 	wear   wear
 	usage  usage
+	slept  time.Duration // by a clock of the host's choice, which does not go on by itself
 
 	snapshot *snapshot // with IsolationEvent
 

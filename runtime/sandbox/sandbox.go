@@ -39,8 +39,9 @@ type Options struct {
 	// Logger takes the plugins' log lines and the sandbox's own; nil: none.
 	Logger *slog.Logger
 	// Now is the clock that guests see, their monotonic one counts from New by
-	// it; nil: time.Now. Another one must not go back. It is used by many
-	// goroutines at once. Time limits use the real clock.
+	// it; nil: time.Now. Another one must not go back, and may stand still: what an
+	// instance has slept is added to it. It is used by many goroutines at once.
+	// Time limits use the real clock.
 	Now func() time.Time
 	// Rand is what random_get reads; used by many goroutines at once; nil:
 	// crypto/rand.
@@ -86,9 +87,6 @@ func New(ctx context.Context, opt Options) (*Sandbox, error) {
 	if opt.Logger == nil {
 		opt.Logger = slog.New(slog.DiscardHandler)
 	}
-	if opt.Now == nil {
-		opt.Now = time.Now
-	}
 	if opt.Rand == nil {
 		opt.Rand = rand.Reader
 	}
@@ -105,14 +103,23 @@ func New(ctx context.Context, opt Options) (*Sandbox, error) {
 	}
 	cores := runtime.GOMAXPROCS(0)
 	s := &Sandbox{
-		opt: opt, started: time.Now(), clock0: opt.Now(), cache: cache, seed: maphash.MakeSeed(), tokens: newTokens(cores),
+		opt: opt, started: time.Now(), cache: cache, seed: maphash.MakeSeed(), tokens: newTokens(cores),
 		compiler: command, compilers: make(chan struct{}, cores),
 		compileTime: compileTime, compileMemory: compileMemory, compileCPU: int64(compileTime/time.Second) * int64(runtime.NumCPU()),
 		modules: map[*loaded]struct{}{}, live: map[moduleKey]*loaded{}, failures: map[string]*failures{}, loaded: make(chan struct{}), swept: make(chan struct{}),
 	}
+	s.clock0 = s.now()
 	ctx, s.stopSweeps = context.WithCancel(context.WithoutCancel(ctx))
 	go s.janitor(ctx)
 	return s, nil
+}
+
+// now is the clock that guests see.
+func (s *Sandbox) now() time.Time {
+	if s.opt.Now == nil {
+		return time.Now()
+	}
+	return s.opt.Now()
 }
 
 // features are those of WebAssembly 2.0 and no other, written out so that a

@@ -113,11 +113,13 @@ const (
 
 // clock reads one of the two clocks that there are, in nanoseconds.
 func (in *instance) clock(id uint64) (uint64, bool) {
-	switch s := in.plugin.sandbox; api.DecodeU32(id) {
+	s := in.plugin.sandbox
+	now := s.now().Add(in.slept)
+	switch api.DecodeU32(id) {
 	case clockRealtime:
-		return uint64(s.opt.Now().UnixNano()), true
+		return uint64(now.UnixNano()), true
 	case clockMonotonic:
-		return uint64(max(0, s.opt.Now().Sub(s.clock0))), true
+		return uint64(max(0, now.Sub(s.clock0))), true
 	}
 	return 0, false
 }

@@ -41,6 +41,9 @@ func wasiPoll(in *instance, s []uint64) uint32 {
 		first = min(first, waits[i].after)
 	}
 	in.sleep(first)
+	if in.plugin.sandbox.opt.Now != nil {
+		in.slept += first
+	}
 	n := uint32(0)
 	for _, w := range waits {
 		if w.after <= first {

@@ -46,6 +46,8 @@ type assembleOptions struct {
 	state     sandbox.State
 	log       *slog.Logger
 	noEnv     bool // secrets may be missing: accounts are not looked at
+	// client gives the client of an upstream; nil: one that sends.
+	client func(*config.Upstream) client
 }
 
 // assemble loads every plugin of cfg, checks each config that an app uses and
@@ -71,7 +73,7 @@ func assemble(ctx context.Context, cfg *config.Config, opt assembleOptions) (*as
 		a.openAccounts(time.Now())
 	}
 	a.openUpstreams()
-	a.buildPipelines()
+	a.buildPipelines(opt)
 	return a, nil
 }
 
@@ -273,7 +275,7 @@ func (a *assembly) openUpstreams() {
 
 // buildPipelines compiles the pipelines. A plugin that didn't load, or an upstream
 // without a client, is stood in for, so that its stages are checked all the same.
-func (a *assembly) buildPipelines() {
+func (a *assembly) buildPipelines(opt assembleOptions) {
 	guests := make(map[string]pipeline.Plugin, len(a.cfg.Plugins))
 	for _, p := range a.cfg.Plugins {
 		guests[p.Name] = guest{a.plugins[p.Name]}
@@ -284,7 +286,14 @@ func (a *assembly) buildPipelines() {
 	cfg.Apps = slices.DeleteFunc(slices.Clone(cfg.Apps), func(app *config.App) bool { return len(a.broken[app.Name]) > 0 })
 	services := make(map[string]pipeline.Upstream, len(a.cfg.Upstreams))
 	for _, u := range a.cfg.Upstreams {
-		services[u.Name] = service{client: a.upstreams[u.Name], accounts: a.accounts}
+		s := service{accounts: a.accounts}
+		if c := a.upstreams[u.Name]; c != nil {
+			s.client = c
+		}
+		if opt.client != nil {
+			s.client = opt.client(u)
+		}
+		services[u.Name] = s
 	}
 	set, problems := pipeline.Build(&cfg, guests, pipeline.KnownWords(documented()), pipeline.Upstreams(services))
 	a.set = set

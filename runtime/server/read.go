@@ -16,12 +16,17 @@ import (
 // readConfig reads and checks a pipeline.yaml and the files that it includes.
 // Where one is wrong the error is config.Problems, else the problems are warnings.
 func readConfig(file string, noEnv bool, from *sources) (*config.Config, config.Problems, error) {
+	return readConfigIn(os.LookupEnv, file, noEnv, from)
+}
+
+// readConfigIn is readConfig with an environment of the caller's.
+func readConfigIn(getenv func(string) (string, bool), file string, noEnv bool, from *sources) (*config.Config, config.Problems, error) {
 	src, err := from.readAtMost(file, config.MaxFile+1)
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading the configuration: %w: name it with -c", err)
 	}
 	secret := func(path string) ([]byte, error) { return from.readAtMost(path, config.MaxExpanded+1) }
-	opt := config.Options{Getenv: os.LookupEnv, ReadFile: secret, NoEnv: noEnv}
+	opt := config.Options{Getenv: getenv, ReadFile: secret, NoEnv: noEnv}
 	found, problems := findIncluded(file, config.Includes(file, src, opt), from)
 	sources, more := readIncluded(found, config.MaxFiles-len(src), from)
 	problems = append(problems, more...)

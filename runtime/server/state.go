@@ -39,7 +39,7 @@ var _ sandbox.State = (*pluginState)(nil)
 // State does one state operation, which the sandbox has checked, and fills resp.
 // It returns when the change is durable, or with TIMEOUT when ctx ends.
 func (s *pluginState) State(ctx context.Context, scope sandbox.StateCall, req *hostapi.StateRequest, resp *hostapi.StateResponse) hostapi.Status {
-	bucket, key := "state/"+scope.Plugin+"/"+scope.App, stateKey(scope, req)
+	bucket, key := stateBucket(scope), stateKey(scope, req)
 	if req.Op == hostapi.StateGet {
 		value, err := s.store.Get(ctx, bucket, key)
 		if errors.Is(err, store.ErrNotFound) {
@@ -68,6 +68,8 @@ func (s *pluginState) State(ctx context.Context, scope sandbox.StateCall, req *h
 	}
 	return hostapi.OK
 }
+
+func stateBucket(scope sandbox.StateCall) string { return "state/" + scope.Plugin + "/" + scope.App }
 
 // stateKey is the key in the store: the scope, the user with its length, so
 // that no two users share a key, and the plugin's own key.

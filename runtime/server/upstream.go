@@ -16,10 +16,16 @@ import (
 	"github.com/weft-dev/weft/runtime/wechat"
 )
 
+// client sends requests to one upstream, as gateway.Upstream does.
+type client interface {
+	Post(ctx context.Context, r *gateway.Request) (gateway.Answer, error)
+	Timeout() time.Duration
+}
+
 // service is an upstream as the pipeline sees it. Of one whose address is wrong
 // client is nil: its configuration never serves.
 type service struct {
-	client   *gateway.Upstream
+	client   client
 	accounts map[string]*wechat.Account // by app
 }
 

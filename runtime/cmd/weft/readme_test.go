@@ -20,6 +20,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/weft-dev/weft/runtime/config"
 	"github.com/weft-dev/weft/runtime/manifest"
 )
 
@@ -328,6 +329,10 @@ func (u *newUser) checkYAML(t *testing.T, b block) {
 		t.Fatal(err)
 	}
 	switch has := func(key string) bool { return doc[key] != nil }; {
+	case has("cases"):
+		if _, problems := config.ParseCases("cases.yaml", []byte(b.text)); len(problems) > 0 {
+			t.Error(problems)
+		}
 	case has("weft"):
 		u.checkConfig(t, b.text, doc)
 	case has("plugins") || has("pipeline"):

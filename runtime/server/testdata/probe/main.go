@@ -55,6 +55,14 @@ func handle(c *sdk.Call) (sdk.Outcome, error) {
 			return sdk.Done, c.ReplyText(err.Error())
 		}
 		return sdk.Done, c.ReplyText("put")
+	case "nap":
+		began := time.Now()
+		time.Sleep(20 * time.Millisecond)
+		return sdk.Done, c.ReplyText("slept " + time.Since(began).Round(time.Millisecond).String())
+	case "tag":
+		if err := c.Annotate("tag", rest); err != nil {
+			return sdk.Next, err
+		}
 	case "wait":
 		return wait(c)
 	case "fail":

@@ -1,0 +1,271 @@
+package server
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/weft-dev/weft/hostapi"
+	"github.com/weft-dev/weft/runtime/config"
+	"github.com/weft-dev/weft/runtime/gateway"
+	"github.com/weft-dev/weft/runtime/pipeline"
+	"github.com/weft-dev/weft/runtime/telemetry"
+	"github.com/weft-dev/weft/runtime/wechat"
+)
+
+// appBench is a bench with one app of a configuration on it: its callbacks take
+// the way of a host's, from the sealed request to the sealed answer. One
+// goroutine uses it.
+type appBench struct {
+	*bench
+	app      *config.App
+	assembly *assembly
+	engine   *pipeline.Engine
+	public   *echo.Echo
+
+	mu        sync.Mutex
+	upstreams map[string]*config.Canned // of the event under way
+	unasked   []string                  // upstreams that it asked and that have no answer
+	answer    *pipeline.Answer          // of the event under way; nil: none yet
+	eventID   string                    // of the event under way
+	order     map[string]int            // of the events by id
+	traces    []*pipeline.Trace         // of the runs that ended since the last take
+}
+
+// Secrets of apps on a bench. They keep nothing from anybody.
+const (
+	benchToken = "bench"
+	benchKey   = "benchbenchbenchbenchbenchbenchbenchbenchben"
+)
+
+// openAppBench loads an app of cfg. Where it can't serve the error is
+// config.Problems. The caller closes the bench, also after an error.
+func openAppBench(ctx context.Context, cfg *config.Config, app *config.App, now time.Time, cacheDir string) (*appBench, error) {
+	b := &appBench{order: map[string]int{}}
+	var err error
+	if b.bench, err = openBench(ctx, now, cacheDir); err != nil {
+		return b, err
+	}
+	alone := aloneIn(cfg, app)
+	b.app = alone.Apps[0]
+	b.assembly, err = assemble(ctx, alone, assembleOptions{
+		sandbox: b.sandbox, upstreams: gateway.NewPool(nil, b.log.logger()), state: b.state(), log: b.log.logger(),
+		client: func(u *config.Upstream) client { return &cannedClient{b, u} },
+	})
+	if err != nil {
+		return b, err
+	}
+	if problems := slices.Concat(b.assembly.problems, b.assembly.appProblems()); problems.Err() != nil {
+		return b, problems
+	}
+	metrics := telemetry.NewMetrics()
+	b.engine, err = pipeline.NewEngine(pipeline.Options{Store: b.store, Metrics: metrics, Logger: b.log.logger(), Host: "bench", Now: b.clock.now})
+	if err != nil {
+		return b, fmt.Errorf("making the engine: %w", err)
+	}
+	b.engine.Watch(b.watch)
+	if err := b.engine.Start(ctx, b.assembly.set); err != nil {
+		return b, fmt.Errorf("starting the pipeline: %w", err)
+	}
+	callbacks := newCallbacks(b.assembly, b, metrics, b.log.logger())
+	callbacks.now = b.clock.now
+	b.public = newEcho(b.log.logger())
+	b.public.RouteNotFound("/wx/:app", callbacks.byName)
+	b.random.begin()
+	return b, nil
+}
+
+// aloneIn is cfg with one of its apps, without its secrets, and what that uses.
+func aloneIn(cfg *config.Config, app *config.App) *config.Config {
+	own := *app
+	own.Token, own.EncodingAESKey, own.Previous = benchToken, benchKey, nil
+	alone := *cfg
+	alone.Apps, alone.Pipelines, alone.Plugins = []*config.App{&own}, []*config.Pipeline{app.Pipeline}, nil
+	for _, p := range cfg.Plugins {
+		if slices.Contains(p.Apps, app) {
+			used := *p
+			used.Apps = alone.Apps
+			alone.Plugins = append(alone.Plugins, &used)
+		}
+	}
+	return &alone
+}
+
+func (b *appBench) close(ctx context.Context) error {
+	var errs []error
+	if b.engine != nil {
+		errs = append(errs, b.engine.Close())
+	}
+	if b.assembly != nil {
+		errs = append(errs, b.assembly.close(ctx))
+	}
+	return errors.Join(append(errs, b.bench.close(ctx))...)
+}
+
+// benchResult is what became of one event.
+type benchResult struct {
+	event   string // its id
+	answer  pipeline.Answer
+	reply   *hostapi.Reply // that WeChat gets; nil: none
+	traces  []*pipeline.Trace
+	unasked []string
+	wrong   string // what is wrong with the answer; "": nothing
+}
+
+// deliver sets the clock, has what is due then run, and posts a callback. It
+// returns when all is over that the event has set off and that is due.
+func (b *appBench) deliver(ctx context.Context, now time.Time, doc []byte, upstreams map[string]*config.Canned) (*benchResult, error) {
+	b.mu.Lock()
+	b.upstreams, b.unasked, b.answer, b.eventID = upstreams, nil, nil, ""
+	b.mu.Unlock()
+	if now.Before(b.clock.now()) { // a clock doesn't go back; then it stands still
+		now = b.clock.now()
+	}
+	b.clock.set(now)
+	b.engine.Wake()
+	if err := b.engine.Idle(ctx); err != nil {
+		return nil, err
+	}
+	account := b.assembly.accounts[b.app.Name]
+	status, body, err := b.post(ctx, account, doc)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.engine.Idle(ctx); err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r := &benchResult{event: b.eventID, traces: b.sorted(), unasked: b.unasked}
+	if b.answer == nil {
+		r.wrong = fmt.Sprintf("the callback was answered HTTP %d: %s", status, errorMessage(body))
+		return r, nil
+	}
+	r.answer = *b.answer
+	switch a := r.answer; a.Kind {
+	case pipeline.Replied:
+		r.reply = a.Reply
+	case pipeline.Forwarded:
+		if !a.Verbatim.Silent {
+			r.reply = &hostapi.Reply{Raw: &hostapi.Raw{Body: a.Verbatim.Body}}
+		}
+	}
+	if r.answer.Kind == pipeline.Replied {
+		if plain, _, err := account.OpenReply(body); err != nil {
+			r.wrong = "WeChat can't open the answer: " + err.Error()
+		} else if string(plain) == wechat.Success {
+			r.wrong = "the reply can't be encoded, and WeChat got success"
+		}
+	}
+	return r, nil
+}
+
+// post seals a callback as WeChat does and hands it to the callback path.
+func (b *appBench) post(ctx context.Context, account *wechat.Account, doc []byte) (status int, body []byte, err error) {
+	format, contentType := wechat.XML, "text/xml"
+	if bytes.HasPrefix(bytes.TrimSpace(doc), []byte("{")) {
+		format, contentType = wechat.JSON, "application/json"
+	}
+	var random [16]byte
+	rand.Read(random[:]) // never fails: crypto/rand ends the process instead
+	nonce := hex.EncodeToString(random[:8])
+	rand.Read(random[:])
+	sealed, q := account.AppendCallback(nil, doc, format, toUser(b.app), b.clock.now().Unix(), nonce, random)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://bench/wx/"+b.app.Name+"?"+q.Encode(), bytes.NewReader(sealed))
+	if err != nil {
+		return 0, nil, fmt.Errorf("making the callback: %w", err)
+	}
+	req.Header.Set("Content-Type", contentType)
+	w := &benchWriter{header: http.Header{}, status: http.StatusOK}
+	b.public.ServeHTTP(w, req)
+	return w.status, w.body.Bytes(), nil
+}
+
+// Deliver implements deliverer: a delivery's own times go by the real clock.
+func (b *appBench) Deliver(ctx context.Context, d pipeline.Delivery) pipeline.Answer {
+	b.mu.Lock()
+	b.eventID = d.Event.ID
+	if _, seen := b.order[b.eventID]; !seen {
+		b.order[b.eventID] = len(b.order)
+	}
+	b.mu.Unlock()
+	d.Arrived = time.Now()
+	a := b.engine.Deliver(ctx, d)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.answer = &a
+	return a
+}
+
+func (b *appBench) watch(t *pipeline.Trace) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.traces = append(b.traces, t)
+}
+
+// sorted takes the traces: those of earlier events first; of an event the run of
+// its delivery, then those of the queue, and its async stages by their names.
+func (b *appBench) sorted() []*pipeline.Trace {
+	traces := b.traces
+	b.traces = nil
+	slices.SortStableFunc(traces, func(x, y *pipeline.Trace) int {
+		return cmp.Or(
+			cmp.Compare(b.order[x.Event.ID], b.order[y.Event.ID]),
+			strings.Compare(x.Alone, y.Alone),
+			cmp.Compare(x.Event.Attempt, y.Event.Attempt),
+		)
+	})
+	return traces
+}
+
+// benchWriter keeps an answer.
+type benchWriter struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+// Header implements http.ResponseWriter.
+func (w *benchWriter) Header() http.Header { return w.header }
+
+// WriteHeader implements http.ResponseWriter.
+func (w *benchWriter) WriteHeader(status int) { w.status = status }
+
+// Write implements http.ResponseWriter.
+func (w *benchWriter) Write(p []byte) (int, error) { return w.body.Write(p) }
+
+// cannedClient answers in the place of an upstream, which is not asked.
+type cannedClient struct {
+	bench    *appBench
+	upstream *config.Upstream
+}
+
+// Timeout is the upstream's.
+func (c *cannedClient) Timeout() time.Duration { return c.upstream.Timeout }
+
+// Post gives the answer of the event under way.
+func (c *cannedClient) Post(_ context.Context, r *gateway.Request) (gateway.Answer, error) {
+	c.bench.mu.Lock()
+	defer c.bench.mu.Unlock()
+	canned := c.bench.upstreams[c.upstream.Name]
+	switch {
+	case canned == nil:
+		c.bench.unasked = append(c.bench.unasked, c.upstream.Name)
+		return gateway.Answer{}, &upstreamError{fmt.Errorf("upstream %s has no answer here", c.upstream.Name)}
+	case canned.Status == http.StatusOK, canned.Status == http.StatusNoContent && r.NoContent:
+		return gateway.Answer{ContentType: canned.Type, Body: []byte(canned.Body)}, nil
+	}
+	return gateway.Answer{}, &upstreamError{errors.New("upstream " + c.upstream.Name + " answered " + strconv.Itoa(canned.Status))}
+}

@@ -1,0 +1,157 @@
+package server
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/weft-dev/weft/hostapi"
+	"github.com/weft-dev/weft/runtime/config"
+	"github.com/weft-dev/weft/runtime/pipeline"
+	"github.com/weft-dev/weft/runtime/wechat"
+)
+
+// leaf is an element of a callback's XML with what is in it: text, or elements.
+type leaf struct {
+	name, text string
+	inner      []leaf
+	index      int // in the list of its name; -1: it is in none
+}
+
+// xmlDocument writes a callback.
+func xmlDocument(leaves []leaf) []byte {
+	var b bytes.Buffer
+	writeLeaves(&b, []leaf{{name: "xml", inner: leaves}})
+	return b.Bytes()
+}
+
+func writeLeaves(b *bytes.Buffer, leaves []leaf) {
+	escape := strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
+	for _, l := range leaves {
+		b.WriteString("<" + l.name + ">")
+		switch {
+		case l.inner != nil:
+			writeLeaves(b, l.inner)
+		case strings.ContainsAny(l.text, "\r") || strings.Contains(l.text, "]]>"):
+			b.WriteString(strings.ReplaceAll(escape.Replace(l.text), "\r", "&#13;"))
+		default:
+			b.WriteString("<![CDATA[" + l.text + "]]>")
+		}
+		b.WriteString("</" + l.name + ">")
+	}
+}
+
+// shortDocument writes the callback of a short event of an app whose clock shows
+// now. number is the event's in its case. The error is a config.Problem where the
+// event is none that a callback can hold.
+func shortDocument(e *config.ShortEvent, pos config.Pos, app string, now int64, number int) ([]byte, *config.Problem) {
+	if e.User != "" && e.From != "" && e.User != e.From {
+		at, _ := e.Has("from")
+		return nil, &config.Problem{Pos: at, Text: "from is another than user", Advice: "give user; where a callback is about somebody else, fields: { openid: … } says so"}
+	}
+	created := now
+	if _, given := e.Has("created"); given {
+		created = e.Created
+	}
+	leaves := []leaf{
+		{name: "ToUserName", text: cmp.Or(e.To, "gh_"+app)},
+		{name: "FromUserName", text: cmp.Or(e.From, e.User)},
+		{name: "CreateTime", text: strconv.FormatInt(created, 10)},
+		{name: "MsgType", text: e.Type},
+	}
+	add := func(name, text string) {
+		if text != "" {
+			leaves = append(leaves, leaf{name: name, text: text})
+		}
+	}
+	add("Event", e.Event)
+	add("EventKey", cmp.Or(e.Key, sceneKey(e)))
+	add("Content", e.Content)
+	id := e.MsgID
+	if id == "" && e.Type != "event" {
+		id = strconv.Itoa(10_000_000_000 + number)
+	}
+	add("MsgId", id)
+	for _, f := range e.Fields {
+		if !putLeaf(&leaves, f.Name, f.Value) {
+			return nil, &config.Problem{Pos: pos, Text: "field " + strconv.Quote(f.Name) + " is no name of a leaf", Advice: "give the callback as xml or json"}
+		}
+	}
+	doc := xmlDocument(leaves)
+	return doc, readsBack(e, pos, doc)
+}
+
+// sceneKey is the EventKey of a QR code's scene.
+func sceneKey(e *config.ShortEvent) string {
+	if e.Scene != "" && strings.EqualFold(e.Event, "subscribe") {
+		return "qrscene_" + e.Scene
+	}
+	return e.Scene
+}
+
+// putLeaf adds a leaf by its name in Fields: names joined by dots, [N] behind a
+// member of a list.
+func putLeaf(leaves *[]leaf, name, text string) bool {
+	for {
+		part, rest, more := strings.Cut(name, ".")
+		index := -1
+		if bare, number, ok := strings.Cut(strings.TrimSuffix(part, "]"), "["); ok && strings.HasSuffix(part, "]") {
+			n, err := strconv.Atoi(number)
+			if err != nil || n < 0 {
+				return false
+			}
+			part, index = bare, n
+		}
+		if part == "" || strings.ContainsAny(part, "<>&/ \t\r\n\"'=[]!?") {
+			return false
+		}
+		if !more {
+			*leaves = append(*leaves, leaf{name: part, text: text, index: index})
+			return true
+		}
+		last := len(*leaves) - 1
+		if last < 0 || (*leaves)[last].name != part || (*leaves)[last].index != index || (*leaves)[last].inner == nil {
+			*leaves = append(*leaves, leaf{name: part, index: index, inner: []leaf{}})
+			last++
+		}
+		leaves, name = &(*leaves)[last].inner, rest
+	}
+}
+
+// readsBack makes sure that a callback that was written has what the event has.
+func readsBack(e *config.ShortEvent, pos config.Pos, doc []byte) *config.Problem {
+	ev := new(hostapi.Event)
+	if err := wechat.Decode("app", wechat.Opened{Body: doc, Format: wechat.XML}, ev); err != nil {
+		return &config.Problem{Pos: pos, Text: "the event makes no callback: " + err.Error(), Advice: "give the callback as xml or json"}
+	}
+	for _, f := range e.Fields {
+		if got, ok := ev.Field(f.Name); !ok || got != f.Value {
+			return &config.Problem{
+				Pos: pos, Text: fmt.Sprintf("field %q can't be written as XML", f.Name),
+				Advice: "a list with one member has no index; else give the callback as xml or json",
+			}
+		}
+	}
+	return nil
+}
+
+// pluginEvent makes the event that a plugin is given for a short one: what is
+// left out is as a host would have it.
+func pluginEvent(e *config.ShortEvent) *hostapi.Event {
+	ev := &hostapi.Event{
+		ID: e.ID, Type: e.Type, Event: wechat.Documented(e.Event), Key: e.Key, Content: e.Content, Scene: e.Scene, MsgID: e.MsgID,
+		User: cmp.Or(e.User, e.From), From: cmp.Or(e.From, e.User), To: cmp.Or(e.To, "gh_test"), Created: e.Created,
+		Attempt: uint32(e.Attempt), Reply: pipeline.FixedReply(e.Reply), Fields: caseFields(e.Fields), Attrs: caseFields(e.Attrs), Format: "xml",
+	}
+	return ev
+}
+
+func caseFields(list []config.NamedText) []hostapi.Field {
+	var fields []hostapi.Field
+	for _, f := range list {
+		fields = append(fields, hostapi.Field(f))
+	}
+	return fields
+}
