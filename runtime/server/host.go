@@ -48,6 +48,7 @@ type Host struct {
 	log       *slog.Logger
 	store     store.Store
 	sandbox   *sandbox.Sandbox // of all generations
+	state     *pluginState     // likewise: plugins of another state share no instances
 	upstreams *gateway.Pool    // likewise
 	engine    *pipeline.Engine
 	metrics   *telemetry.Metrics
@@ -139,6 +140,7 @@ func (h *Host) openParts(ctx context.Context, cfg *config.Config) error {
 		return fmt.Errorf("opening the store: %w", err)
 	}
 	h.store = opened
+	h.state = &pluginState{store: opened, log: h.log}
 	h.upstreams = gateway.NewPool(h.listeners, h.log)
 	if h.sandbox, err = sandbox.New(ctx, sandbox.Options{CacheDir: filepath.Join(cfg.Server.Data, "cache"), Logger: h.log}); err != nil {
 		return fmt.Errorf("starting the sandbox: %w", err)
@@ -171,7 +173,7 @@ func (h *Host) assemble(ctx context.Context, cfg *config.Config, from *sources) 
 		sandbox:   h.sandbox,
 		upstreams: h.upstreams,
 		sources:   from,
-		state:     &pluginState{store: h.store, log: h.log},
+		state:     h.state,
 		log:       h.log,
 	})
 	if err != nil {

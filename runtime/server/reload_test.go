@@ -201,6 +201,37 @@ func TestReloadKeepsApps(t *testing.T) {
 	}
 }
 
+// TestReloadKeepsInstances: a plugin that is the same keeps its warm instances and
+// its counters, also when its configs changed; one of other limits begins anew.
+func TestReloadKeepsInstances(t *testing.T) {
+	h := startHost(t, writeConfig(t, probeSections(t, appYAML("shop", "encrypted", "with: { probe: { name: one } }\n"))))
+	a := testAccount(t, wechat.Encrypted)
+	for i, step := range []struct {
+		change, to, name string
+		calls            uint64 // after the reload and one event
+	}{
+		{"name: one", "name: two", "two", 2},
+		{"pipeline:", "# as it was\npipeline:", "two", 3},
+		{"timeout: 8s", "timeout: 9s", "two", 1},
+	} {
+		if i == 0 {
+			if got, err := h.ask(a, "shop", textMessage("0", "name")); err != nil || got != "one" {
+				t.Fatalf("%q, %v", got, err)
+			}
+		}
+		replaceIn(t, h.file, step.change, step.to)
+		if status, answer := h.postReload(t, ""); status != http.StatusOK {
+			t.Fatalf("%d %+v", status, answer)
+		}
+		if got, err := h.ask(a, "shop", textMessage(fmt.Sprint(i+1), "name")); err != nil || got != step.name {
+			t.Errorf("%s: %q, %v", step.to, got, err)
+		}
+		if p := h.status(t).Plugins[0]; p.Calls != step.calls || p.Instances.Live != 1 {
+			t.Errorf("%s: %d calls, %d instances; want %d calls and one instance", step.to, p.Calls, p.Instances.Live, step.calls)
+		}
+	}
+}
+
 // TestReloadSignal: a hangup has Serve read the file again.
 func TestReloadSignal(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
