@@ -55,7 +55,7 @@ const maxListed = 5
 func Lint(cfg *config.Config, facts Facts) config.Problems {
 	var found config.Problems
 	for _, p := range cfg.Pipelines {
-		l := &linter{facts: &facts, pipe: p, formulas: map[string]formula{}, verdicts: map[string][]verdict{}}
+		l := &linter{facts: &facts, pipe: p, apps: appsThatWalk(cfg, p), formulas: map[string]formula{}, verdicts: map[string][]verdict{}}
 		found = append(found, l.lint()...)
 	}
 	return found
@@ -65,6 +65,7 @@ func Lint(cfg *config.Config, facts Facts) config.Problems {
 type linter struct {
 	facts    *Facts
 	pipe     *config.Pipeline
+	apps     []*config.App      // that walk it; nil: not known
 	formulas map[string]formula // by their conditions
 	count    int                // stages and branches
 	samples  []sample
@@ -136,16 +137,17 @@ func (s set) all() set {
 
 // collect makes the formulas of the stages' conditions.
 func (l *linter) collect(fs *formulas, stages []*config.Stage) {
-	add := func(src string) {
+	add := func(src string, pos config.Pos) {
 		l.count++
 		if src != "" && l.formulas[src] == nil {
 			l.formulas[src] = fs.of(src)
 		}
+		l.names(src, pos)
 	}
 	for _, s := range stages {
-		add(s.When)
+		add(s.When, s.WhenPos)
 		for _, b := range s.Switch {
-			add(b.When)
+			add(b.When, b.WhenPos)
 			l.collect(fs, b.Stages)
 		}
 		l.collect(fs, s.Parallel)
@@ -326,9 +328,19 @@ func (l *linter) policy(s *config.Stage, what string, in set) *config.OnError {
 	onError := s.OnError
 	if onError == nil {
 		onError = &l.pipe.OnError
-	} else if onError.Plugin != nil && l.wanted(onError.Plugin, in).empty() {
-		l.warn(s.Pos, fmt.Sprintf("on_error: plugin %s takes none of the events of %s", onError.Plugin.Name, what),
-			l.facts.Plugins[onError.Plugin.Name].takes())
+	}
+	if other := onError.Plugin; other != nil {
+		f, taken := l.facts.Plugins[other.Name], l.wanted(other, in)
+		switch {
+		case s.OnError == nil: // what is wrong with it is no fault of the stage's
+		case taken.empty():
+			l.warn(s.Pos, fmt.Sprintf("on_error: plugin %s takes none of the events of %s", other.Name, what), f.takes())
+		default:
+			l.deadline(s.Pos, "on_error: plugin "+other.Name, f.Timeout, "the plugin's limits.timeout")
+		}
+		if f.Waits && !s.Async {
+			l.wait(waiting{other.Name, "limits.timeout of these plugins", taken}, f.Timeout)
+		}
 	}
 	if !l.always && !s.Async && onError.Kind != config.Queue && onError.Kind != config.Again {
 		l.answered(s.Pos, in)

@@ -47,7 +47,7 @@ func lintFacts() Facts {
 // lintFile makes a file with these lines under pipeline, which is line 10.
 func lintFile(lines string) string {
 	return `weft: 1
-apps: { shop: { type: official, app_id: a, token: t, mode: plain } }
+apps: { shop: { type: official, app_id: a, token: t, mode: plain, labels: { client: acme } } }
 plugins:
   keyword: { source: a.wasm }
   menu: { source: a.wasm }
@@ -304,6 +304,40 @@ upstreams: { old: { url: "http://h", timeout: 1s, secret: x } }
 `, `
 p.yaml:12:7: warning: the answer to check_biz is business data, and an error of this stage gives none (on_error: again has WeChat send the event once more, queue has it run later)
 p.yaml:15:7: warning: on_error: plugin menu takes none of the events of this forward (it takes no messages and events CLICK)`},
+		{"names compared with what they never are", `
+  stages:
+    - { name: a, plugin: any, when: 'app == "shpo" || "shop" == app || app in ["shop", "other"]' }
+    - { name: b, plugin: any, when: 'weekday == 0 || weekday in [6, 7, 8] || hour != 24 || hour == 0' }
+    - { name: c, plugin: any, when: 'origin == "wx" || origin in ["wechat", "api"]' }
+    - name: d
+      switch: [ { when: 'labels["clint"] == "acme" || labels.client == "acme" || labels[key] == "x"', stages: [] } ]
+    - { name: e, plugin: any, when: 'content == "shpo" && key in ["0"] && created > 7' }
+`, `
+p.yaml:12:37: warning: when: "shpo" is no app of the pipeline, at character 8 (its apps are shop)
+p.yaml:12:37: warning: when: "other" is no app of the pipeline, at character 51 (its apps are shop)
+p.yaml:13:37: warning: when: weekday is never 0, at character 12 (it is 1, Monday, to 7, Sunday)
+p.yaml:13:37: warning: when: weekday is never 8, at character 35 (it is 1, Monday, to 7, Sunday)
+p.yaml:13:37: warning: when: hour is never 24, at character 49 (it is 0 to 23)
+p.yaml:14:37: warning: when: "wx" is no origin, at character 11 (it is one of wechat, plugin, schedule, api, identity)
+p.yaml:16:25: warning: when: no app of the pipeline has a label "clint", at character 8 (labels are the app's own; one that it doesn't have is "")`},
+		{"plugins that run where another fails", `
+  deadline: 5s
+  stages:
+    - { name: a, plugin: keyword, on_error: { plugin: slow } }
+    - { name: b, plugin: slow, on_error: { plugin: slow } }
+    - { name: c, plugin: keyword, async: true, on_error: { plugin: slow } }
+`, `
+p.yaml:10:1: warning: the stages that wait (slow) may take 9s for one event, and answer_within is 4.5s (an answer that is late reaches nobody: lower limits.timeout of these plugins)`},
+		{"a plugin that runs wherever one fails", `
+  on_error: { plugin: slow }
+  deadline: 2s
+  answer_within: 2s
+  stages:
+    - { name: a, plugin: keyword }
+    - { name: b, plugin: menu, on_error: { plugin: slow } }
+`, `
+p.yaml:16:7: warning: on_error: plugin slow may take 3s, and the pipeline's deadline is 2s (raise deadline, or lower the plugin's limits.timeout)
+p.yaml:10:1: warning: the stages that wait (slow) may take 3s for one event, and answer_within is 2s (an answer that is late reaches nobody: lower limits.timeout of these plugins)`},
 		{"waiting one or the other", `
   on_error: again
   stages:

@@ -45,7 +45,7 @@ func Check(ctx context.Context, file string, noEnv bool) (*CheckReport, error) {
 	if err != nil {
 		return nil, errors.Join(err, box.Close(context.WithoutCancel(ctx)))
 	}
-	problems = slices.Concat(problems, a.problems, a.appProblems(), pipeline.Lint(cfg, a.facts()))
+	problems = slices.Concat(problems, a.problems, a.appProblems(), a.idleGrants(), pipeline.Lint(cfg, a.facts()))
 	sortProblems(file, problems)
 	report := &CheckReport{Problems: slices.Compact(problems), Ceilings: a.ceilings()}
 	return report, errors.Join(a.close(ctx), box.Close(ctx))

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/weft-dev/weft/runtime/config"
@@ -28,6 +29,25 @@ func (a *assembly) facts() pipeline.Facts {
 		}
 	}
 	return facts
+}
+
+// idleGrants warns of grants that their plugin doesn't ask for: they are not in
+// force.
+func (a *assembly) idleGrants() config.Problems {
+	var found config.Problems
+	for _, p := range a.cfg.Plugins {
+		loaded := a.plugins[p.Name]
+		if loaded == nil || !p.Grants.State {
+			continue
+		}
+		if _, declared := loaded.Manifest().Capabilities["state"]; !declared {
+			found = append(found, config.Problem{
+				Pos: p.Pos, Warning: true, Text: fmt.Sprintf("plugin %s: the grant state has no effect: its manifest doesn't declare it", p.Name),
+				Advice: "leave it out",
+			})
+		}
+	}
+	return found
 }
 
 // Ceiling bounds the calls of a plugin that may wait: where each takes its whole

@@ -392,12 +392,34 @@ func (u *newUser) checkConfig(t *testing.T, text string, doc map[string]any) {
 		if _, err := os.Stat(to); !errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
-		if err := copyFile(filepath.Join(u.dir, "plugins/hello/hello.wasm"), to); err != nil {
+		if err := u.standIn(to, p["grants"] != nil); err != nil {
 			t.Fatalf("plugin %s: %v", name, err)
 		}
 	}
 	u.write(t, "shown.yaml", text)
 	u.run(t, "bin/weft check --no-env --strict -c shown.yaml")
+}
+
+// standIn writes the plugin that README.md makes to a file; with state it declares
+// that.
+func (u *newUser) standIn(file string, state bool) error {
+	wasm, err := os.ReadFile(filepath.Join(u.dir, "plugins/hello/hello.wasm"))
+	if err != nil {
+		return err
+	}
+	if state {
+		yaml, err := os.ReadFile(filepath.Join(u.dir, "plugins/hello/plugin.yaml"))
+		if err != nil {
+			return err
+		}
+		if wasm, err = manifest.Embed(wasm, append(yaml, "capabilities: { state: { why: stands in } }\n"...)); err != nil {
+			return err
+		}
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(file, wasm, 0o600)
 }
 
 func checkManifest(t *testing.T, text string) {
