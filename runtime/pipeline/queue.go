@@ -102,13 +102,14 @@ func (e *Engine) Queue(ctx context.Context, f QueueFilter, after uint64, limit i
 	return page, nil
 }
 
-// QueueDepth counts the entries of the durable queue.
-func (e *Engine) QueueDepth(ctx context.Context) (store.Depth, error) {
-	d, err := e.store.Depth(ctx, queueName)
+// QueueDepths counts the entries of the durable queue: those of each app that
+// has some, by name, "" of entries that an older version left.
+func (e *Engine) QueueDepths(ctx context.Context) ([]store.Line, error) {
+	lines, err := e.store.Lines(ctx, queueName)
 	if err != nil {
-		return store.Depth{}, fmt.Errorf("counting the durable queue: %w", err)
+		return nil, fmt.Errorf("counting the durable queue: %w", err)
 	}
-	return d, nil
+	return lines, nil
 }
 
 // ChangeQueue retries or drops the dead entries of keys, the first MaxQueuePage
@@ -205,7 +206,7 @@ func (e *Engine) scan(ctx context.Context, filter QueueFilter, after uint64, f f
 // branches of that.
 func queueEntry(info *store.Info, now time.Time) (shown QueueEntry, whole string) {
 	shown = QueueEntry{
-		Key: info.Key, State: QueueReady, Tries: info.Tries, Appended: info.Appended, Next: info.Ready, Reason: info.Reason,
+		Key: info.Key, App: info.Line, State: QueueReady, Tries: info.Tries, Appended: info.Appended, Next: info.Ready, Reason: info.Reason,
 	}
 	switch {
 	case info.Dead:

@@ -249,8 +249,8 @@ func TestQueueDrop(t *testing.T) {
 		if a := w.deliver("dead"); a.Kind != Success || a.Outcome != outcomeRepeat {
 			t.Errorf("%+v", a)
 		}
-		if d, err := w.engine.QueueDepth(t.Context()); err != nil || d != (store.Depth{Delayed: 1, Claimed: 1}) {
-			t.Errorf("%+v, %v", d, err)
+		if ls, err := w.engine.QueueDepths(t.Context()); err != nil || len(ls) != 1 || ls[0].Depth != (store.Depth{Delayed: 1, Claimed: 1}) {
+			t.Errorf("%+v, %v", ls, err)
 		}
 		w.pass(3 * time.Minute)
 		if p.runs.Load() != 2 {

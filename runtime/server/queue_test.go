@@ -52,7 +52,7 @@ func (h *testHost) waitForDepth(t *testing.T, want store.Depth) {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		d, err := h.engine.QueueDepth(t.Context())
+		d, err := h.store.Depth(t.Context(), "events")
 		if d.Oldest = want.Oldest; err == nil && d == want {
 			return
 		}
@@ -149,11 +149,11 @@ func TestQueueOfEvents(t *testing.T) {
 		t.Errorf("says too much: %s", body)
 	}
 	q := h.status(t).Queues["events"]
-	if q.Ready+q.Delayed+q.Claimed != 1 || q.Dead != 0 {
+	if q.Ready+q.Delayed+q.Claimed != 1 || q.Dead != 0 || len(q.Apps) != 1 || q.Apps[0].App != "shop" || q.Apps[0].Ready+q.Apps[0].Delayed+q.Apps[0].Claimed != 1 {
 		t.Errorf("%+v", q)
 	}
 	_, metrics, _ := get(t, "http://"+h.admin.addr()+"/metrics")
-	for _, want := range []string{`weft_queue_entries{state="dead"} 0`, `weft_queue_entries{state="ready"} `, "weft_queue_oldest_seconds "} {
+	for _, want := range []string{`weft_queue_entries{app="shop",state="dead"} 0`, `weft_queue_entries{app="shop",state="ready"} `, `weft_queue_oldest_seconds{app="shop"} `} {
 		if !strings.Contains(metrics, "\n"+want) {
 			t.Errorf("no %s", want)
 		}
@@ -265,8 +265,8 @@ func TestQueueStoreGone(t *testing.T) {
 // goneStore is a store that can't be reached.
 type goneStore struct{ store.Store }
 
-func (goneStore) Depth(context.Context, string) (store.Depth, error) {
-	return store.Depth{}, store.ErrUnavailable
+func (goneStore) Lines(context.Context, string) ([]store.Line, error) {
+	return nil, store.ErrUnavailable
 }
 
 func (goneStore) List(context.Context, string, uint64, func(store.Info) bool) error {
