@@ -237,8 +237,9 @@ func TestLoadsAtOnce(t *testing.T) {
 	}
 }
 
-// TestViewsHammer loads, calls and closes at once. A view that Load gives works,
-// whatever is closed beside it, and nothing is left when all are closed.
+// TestViewsHammer loads, calls and closes at once. A view that Load gives works
+// until it is closed, whatever is closed beside it, and a call that meets its
+// Close is made or not. Nothing is left when all are closed.
 func TestViewsHammer(t *testing.T) {
 	s := newSandbox(t, Options{})
 	specs := []Spec{watSpec(t, "config", ""), watSpec(t, "empty", "")}
@@ -274,13 +275,19 @@ func useView(s *Sandbox, spec Spec, n int) error {
 			return err
 		}
 	}
-	if err := p.Close(context.Background()); err != nil {
-		return err
+	late := make(chan error)
+	go func() {
+		_, err := handle(p, textCall('0'))
+		late <- err
+	}()
+	err = p.Close(context.Background())
+	if met := <-late; met != nil && !errors.Is(met, ErrClosed) {
+		err = errors.Join(err, fmt.Errorf("a call beside Close: %w", met))
 	}
-	if _, err := handle(p, textCall('0')); !errors.Is(err, ErrClosed) {
-		return fmt.Errorf("a call after Close: %w", err)
+	if _, after := handle(p, textCall('0')); !errors.Is(after, ErrClosed) {
+		err = errors.Join(err, fmt.Errorf("a call after Close: %w", after))
 	}
-	return nil
+	return err
 }
 
 // TestStateOfAnother: the plugin's own State serves under the name of another,
