@@ -15,6 +15,10 @@ type Upstream interface {
 	// came. Where came is nil, for an event of the durable queue, the callback is
 	// made anew of ev: sealed and signed as the app's are. ev is not changed.
 	ForwardRaw(ctx context.Context, ev *hostapi.Event, came *Callback) (*Verbatim, error)
+	// Read opens an answer of ForwardRaw to ev, for those who compare it with
+	// another one, and returns the reply in it, nil where it has nothing for the
+	// user.
+	Read(ev *hostapi.Event, v *Verbatim) (*hostapi.Reply, error)
 	// ForwardJSON posts the event as JSON and returns the reply of the answer, nil
 	// where it has none. The call is the caller's again when it returns.
 	ForwardJSON(ctx context.Context, call *Call) (*hostapi.Reply, error)
@@ -39,7 +43,8 @@ type Verbatim struct {
 const fromWeChat = "wechat"
 
 // takes tells whether a stage does anything for an event, whatever its condition
-// says; p is the plugin that gets it. A raw forward has nothing to send of one that is no callback of WeChat.
+// says; p is the plugin that gets it. A raw forward has nothing to send of one that
+// is no callback of WeChat.
 func (st *stage) takes(p Plugin, ev *hostapi.Event) bool {
 	switch {
 	case p != nil:

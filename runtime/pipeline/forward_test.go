@@ -45,6 +45,13 @@ func (s *service) ForwardRaw(ctx context.Context, _ *hostapi.Event, came *Callba
 	return s.verbatim, nil
 }
 
+func (s *service) Read(_ *hostapi.Event, v *Verbatim) (*hostapi.Reply, error) {
+	if v.Silent {
+		return nil, nil
+	}
+	return textReply(string(v.Body)), nil
+}
+
 func (s *service) ForwardJSON(ctx context.Context, call *Call) (*hostapi.Reply, error) {
 	c := *call
 	c.Attrs = slices.Clone(c.Attrs)

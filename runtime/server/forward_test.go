@@ -17,6 +17,7 @@ import (
 
 	"github.com/weft-dev/weft/hostapi"
 	"github.com/weft-dev/weft/runtime/gateway"
+	"github.com/weft-dev/weft/runtime/pipeline"
 	"github.com/weft-dev/weft/runtime/wechat"
 )
 
@@ -117,6 +118,7 @@ func TestForwardRaw(t *testing.T) {
 				if line.Status == 200 && (!bytes.Equal(got, line.Answer) || gotType != line.AnswerType) {
 					t.Errorf("%s, %s: it answered %q of type %q, and WeChat got %q of type %q", app, text, line.Answer, line.AnswerType, got, gotType)
 				}
+				checkRead(t, mode, got, want)
 				if said := openText(t, testAccount(t, mode), got); said != want {
 					t.Errorf("%s, %s: the user gets %q", app, text, said)
 				}
@@ -131,6 +133,25 @@ func TestForwardRaw(t *testing.T) {
 	} {
 		if !strings.Contains(metrics, want+"\n") {
 			t.Errorf("metrics lack %s", want)
+		}
+	}
+}
+
+// checkRead holds what the host reads in an answer, for those who compare it.
+func checkRead(t *testing.T, mode wechat.Mode, answer []byte, want string) {
+	t.Helper()
+	s := service{accounts: map[string]*wechat.Account{"shop": testAccount(t, mode)}}
+	v := &pipeline.Verbatim{Body: answer, Silent: want == "" || want == wechat.Success}
+	reply, err := s.Read(&hostapi.Event{App: "shop"}, v)
+	if err != nil || v.Silent != (reply == nil) || reply != nil && (reply.Text == nil || reply.Text.Content != want) {
+		t.Errorf("reading %q: %v, %+v", answer, err, reply)
+	}
+	if v.Silent {
+		return
+	}
+	for _, bad := range [][]byte{answer[:len(answer)/2], []byte("<html>no</html>"), []byte("x")} {
+		if reply, err := s.Read(&hostapi.Event{App: "shop"}, &pipeline.Verbatim{Body: bad}); err == nil {
+			t.Errorf("%q is read as %+v", bad, reply)
 		}
 	}
 }

@@ -65,6 +65,26 @@ func (s service) ForwardRaw(ctx context.Context, ev *hostapi.Event, came *pipeli
 	return &pipeline.Verbatim{ContentType: answer.ContentType, Body: answer.Body, Silent: said == "" || said == wechat.Success}, nil
 }
 
+// Read opens and reads an answer to a raw forward.
+func (s service) Read(ev *hostapi.Event, v *pipeline.Verbatim) (*hostapi.Reply, error) {
+	account := s.accounts[ev.App]
+	switch {
+	case v.Silent:
+		return nil, nil
+	case account == nil:
+		return nil, errNoAccount
+	}
+	doc, format, err := account.OpenReply(v.Body)
+	if err != nil {
+		return nil, &upstreamError{fmt.Errorf("the answer can't be opened: %w", err)}
+	}
+	reply, err := wechat.DecodeReply(doc, format)
+	if err != nil {
+		return nil, &upstreamError{fmt.Errorf("the answer can't be read: %w", err)}
+	}
+	return reply, nil
+}
+
 // seal makes a callback of an event, in its app's mode, as WeChat would.
 func (s service) seal(ev *hostapi.Event, now time.Time) (*pipeline.Callback, error) {
 	account := s.accounts[ev.App]

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -250,17 +251,36 @@ apps:
 	}
 }
 
-// TestUpstreamsOutliveGenerations: an upstream that is the same in another
-// configuration keeps its client and its circuit; a changed one gets another
-// client, and goes on with its counts. The status tells them all.
+// TestUpstreamsOutliveGenerations: over a reload an upstream that is the same
+// keeps its client and its circuit; a changed one gets another client, and goes on
+// with its counts. A forward in flight ends with the client that it began with.
 func TestUpstreamsOutliveGenerations(t *testing.T) {
 	away := httptest.NewServer(http.NotFoundHandler())
 	away.Close()
-	sections := func(timeout string) string {
-		return "upstreams:\n" + upstreamYAML("away", away.URL, "") + upstreamYAML("other", away.URL, ", timeout: "+timeout) +
-			"apps:\n" + appYAML("shop", "encrypted", "") + `pipeline: { stages: [ { forward: { to: away, as: json }, on_error: skip }, { name: f2, forward: { to: other, as: raw }, on_error: { reply: { text: sorry } } } ] }` + "\n"
+	asked, release := make(chan struct{}, 1), make(chan struct{})
+	slow := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked <- struct{}{}
+		<-release
+		_, _ = io.WriteString(w, `{"text":{"content":"at last"}}`)
+	}))
+	defer slow.Close()
+	sections := func(awayMore, more string) string {
+		return "upstreams:\n" + upstreamYAML("away", away.URL, awayMore) + upstreamYAML("other", away.URL, more) + upstreamYAML("slow", slow.URL, ", secret: x"+more) +
+			"apps:\n" + appYAML("shop", "encrypted", "") + appYAML("calm", "encrypted", "pipeline: calm\n") + `pipelines:
+  main: { stages: [ { forward: { to: away, as: json }, on_error: skip }, { name: f2, forward: { to: other, as: raw }, on_error: { reply: { text: sorry } } } ] }
+  calm: { answer_within: 4900ms, stages: [ { forward: { to: slow, as: json } } ] }
+`
 	}
-	h := startHost(t, writeConfig(t, sections("4s")))
+	h := startHost(t, writeConfig(t, sections("", "")))
+	write := func(awayMore, more string) {
+		text, err := os.ReadFile(writeConfig(t, sections(awayMore, more)))
+		if err == nil {
+			err = os.WriteFile(h.file, text, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 	for i := range 7 {
 		if got := h.say(t, "shop", fmt.Sprint(i), "hi"); got != "sorry" {
 			t.Errorf("got %q", got)
@@ -274,34 +294,45 @@ func TestUpstreamsOutliveGenerations(t *testing.T) {
 		return all
 	}
 	before := told()
-	for name, u := range before {
-		if u.Circuit != gateway.Open || u.Since == nil || u.InFlight != 0 || u.Waiting != 0 || u.Connections != 64 || u.Requests["failed"] != 5 || u.Requests["open"] != 2 {
+	for _, name := range []string{"away", "other"} {
+		if u := before[name]; u.Circuit != gateway.Open || u.Since == nil || u.InFlight != 0 || u.Waiting != 0 || u.Connections != 64 || u.Requests["failed"] != 5 || u.Requests["open"] != 2 {
 			t.Errorf("%s: %+v", name, u)
 		}
 	}
-	cfg, _, err := readConfig(writeConfig(t, sections("3s")), false, nil)
-	if err != nil {
-		t.Fatal(err)
+	answer := make(chan string)
+	go func() { answer <- h.say(t, "calm", "1", "hi") }()
+	<-asked
+	first := h.current.Load().assembly.upstreams
+	write("", ", connections: 8")
+	if status, said := h.postReload(t, ""); status != http.StatusOK {
+		t.Fatalf("%d: %+v", status, said)
 	}
-	next, err := h.assemble(t.Context(), cfg, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	serving := h.current.Load().assembly
-	if next.upstreams["away"] != serving.upstreams["away"] || next.upstreams["other"] == serving.upstreams["other"] {
+	second := h.current.Load().assembly.upstreams
+	if first["away"] != second["away"] || first["other"] == second["other"] {
 		t.Error("not the one that is the same has kept its client")
 	}
 	during := told()
 	if u := during["away"]; u.Circuit != gateway.Open || !u.Since.Equal(*before["away"].Since) {
 		t.Errorf("away: %+v", u)
 	}
-	if u := during["other"]; u.Circuit != gateway.Closed || u.Since != nil || u.Requests["failed"] != 5 {
+	if u := during["other"]; u.Circuit != gateway.Closed || u.Since != nil || u.Requests["failed"] != 5 || u.Connections != 8 {
 		t.Errorf("other: %+v", u)
 	}
-	if err := next.close(t.Context()); err != nil { // as one that is refused
-		t.Fatal(err)
+	if u := during["slow"]; u.InFlight != 1 || u.Connections != 8 {
+		t.Errorf("slow, in flight: %+v", u)
 	}
-	if u := told()["other"]; u.Circuit != gateway.Open {
-		t.Errorf("other, after all: %+v", u)
+	close(release)
+	if got := <-answer; got != "at last" {
+		t.Errorf("the event in flight: %q", got)
+	}
+	write(", connections: 9 }\n  broken: {", "")
+	if status, said := h.postReload(t, ""); status != http.StatusUnprocessableEntity {
+		t.Fatalf("%d: %+v", status, said)
+	}
+	if u := told()["away"]; u.Circuit != gateway.Open || u.Connections != 64 {
+		t.Errorf("after a reload that was refused: %+v", u)
+	}
+	if u := told()["slow"]; u.InFlight != 0 || u.Requests["ok"] != 1 {
+		t.Errorf("slow, after it: %+v", u)
 	}
 }
