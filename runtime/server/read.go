@@ -19,8 +19,9 @@ func readConfig(file string, noEnv bool, from *sources) (*config.Config, config.
 	return readConfigIn(os.LookupEnv, file, noEnv, from)
 }
 
-// readConfigIn is readConfig with an environment of the caller's.
-func readConfigIn(getenv func(string) (string, bool), file string, noEnv bool, from *sources) (*config.Config, config.Problems, error) {
+// readConfigIn is readConfig with an environment of the caller's, and without
+// some of the included files.
+func readConfigIn(getenv func(string) (string, bool), file string, noEnv bool, from *sources, without ...string) (*config.Config, config.Problems, error) {
 	src, err := from.readAtMost(file, config.MaxFile+1)
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading the configuration: %w: name it with -c", err)
@@ -28,6 +29,7 @@ func readConfigIn(getenv func(string) (string, bool), file string, noEnv bool, f
 	secret := func(path string) ([]byte, error) { return from.readAtMost(path, config.MaxExpanded+1) }
 	opt := config.Options{Getenv: getenv, ReadFile: secret, NoEnv: noEnv}
 	found, problems := findIncluded(file, config.Includes(file, src, opt), from)
+	found = slices.DeleteFunc(found, func(f includedFile) bool { return slices.Contains(without, f.file) })
 	sources, more := readIncluded(found, config.MaxFiles-len(src), from)
 	problems = append(problems, more...)
 	cfg, more := config.Parse(file, src, opt, sources...)
@@ -35,6 +37,27 @@ func readConfigIn(getenv func(string) (string, bool), file string, noEnv bool, f
 	sortProblems(file, problems)
 	if problems.Err() != nil {
 		return nil, problems, problems
+	}
+	return cfg, problems, nil
+}
+
+// readGood is readConfig without the included files that are wrong: they take no
+// other's apps out of service. The problems are theirs. The error is
+// config.Problems where the root is wrong.
+func readGood(file string) (*config.Config, config.Problems, error) {
+	cfg, problems, err := readConfig(file, false, nil)
+	if err == nil || len(problems) == 0 {
+		return cfg, nil, err
+	}
+	var wrong []string
+	for _, p := range problems {
+		if !p.Warning {
+			wrong = append(wrong, p.Pos.File)
+		}
+	}
+	cfg, _, errRest := readConfigIn(os.LookupEnv, file, false, nil, wrong...)
+	if slices.Contains(wrong, file) || errRest != nil {
+		return nil, nil, err
 	}
 	return cfg, problems, nil
 }

@@ -48,12 +48,16 @@ type CallbackAnswer struct {
 // SendCallback does what WeChat does: it builds a callback for an app of the
 // configuration in file, seals and signs it in the app's mode, posts it, and
 // verifies and opens the answer. An answer that is not status 200 is an error.
+// Included files that are wrong are left out.
 func SendCallback(ctx context.Context, file string, c Callback) (CallbackAnswer, error) {
-	cfg, _, err := readConfig(file, false, nil)
+	cfg, wrong, err := readGood(file)
 	if err != nil {
 		return CallbackAnswer{}, err
 	}
 	app, err := findApp(cfg, c.App)
+	if err != nil && len(wrong) > 0 {
+		return CallbackAnswer{}, wrong
+	}
 	if err != nil {
 		return CallbackAnswer{}, fmt.Errorf("%s: %w", file, err)
 	}

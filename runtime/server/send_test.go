@@ -1,0 +1,32 @@
+package server
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestSendBesideBrokenFile: an included file that is wrong keeps nobody from
+// sending callbacks to the apps of others.
+func TestSendBesideBrokenFile(t *testing.T) {
+	h := startHost(t, writeConfig(t, echoSections()))
+	if err := os.WriteFile(filepath.Join(filepath.Dir(h.file), "client.yaml"), []byte("weft: 1\napps:\n"+appYAML("client", "encrypted", "")+"oops\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	replaceIn(t, h.file, "weft: 1\n", "weft: 1\ninclude: [ client.yaml ]\n")
+	send := func(app string) (string, error) {
+		answer, err := SendCallback(t.Context(), h.file, Callback{App: app, User: "oUser", Text: "hello", URL: h.url("/wx/shop")})
+		return answer.Text, err
+	}
+	if got, err := send("shop"); err != nil || got != "你好" {
+		t.Errorf("to an app of the root: %q, %v", got, err)
+	}
+	if _, err := send("client"); err == nil || !strings.Contains(err.Error(), "client.yaml:") {
+		t.Errorf("to an app of the broken file: %v", err)
+	}
+	replaceIn(t, h.file, "pipeline:", "pipelien:")
+	if _, err := send("shop"); err == nil || !strings.Contains(err.Error(), "pipelien") {
+		t.Errorf("with a root that is wrong: %v", err)
+	}
+}
