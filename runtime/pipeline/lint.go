@@ -119,6 +119,9 @@ func (l *linter) lint() config.Problems {
 		l.warn(l.pipe.Pos, "the pipeline has too many stages and conditions to look for those that no event reaches", "")
 		return l.problems
 	}
+	if other := l.pipe.OnError.Plugin; other != nil {
+		l.deadline(l.pipe.Pos, "on_error: plugin "+other.Name, l.facts.Plugins[other.Name].Timeout, "the plugin's limits.timeout")
+	}
 	all := make(set, len(l.samples)).all()
 	l.times = make([]time.Duration, len(l.samples))
 	l.stages(l.pipe.Stages, all)
@@ -332,7 +335,7 @@ func (l *linter) policy(s *config.Stage, what string, in set) *config.OnError {
 	if other := onError.Plugin; other != nil {
 		f, taken := l.facts.Plugins[other.Name], l.wanted(other, in)
 		switch {
-		case s.OnError == nil: // what is wrong with it is no fault of the stage's
+		case s.OnError == nil: // lint has looked at it
 		case taken.empty():
 			l.warn(s.Pos, fmt.Sprintf("on_error: plugin %s takes none of the events of %s", other.Name, what), f.takes())
 		default:

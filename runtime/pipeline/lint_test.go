@@ -336,6 +336,7 @@ p.yaml:10:1: warning: the stages that wait (slow) may take 9s for one event, and
     - { name: a, plugin: keyword }
     - { name: b, plugin: menu, on_error: { plugin: slow } }
 `, `
+p.yaml:10:1: warning: on_error: plugin slow may take 3s, and the pipeline's deadline is 2s (raise deadline, or lower the plugin's limits.timeout)
 p.yaml:16:7: warning: on_error: plugin slow may take 3s, and the pipeline's deadline is 2s (raise deadline, or lower the plugin's limits.timeout)
 p.yaml:10:1: warning: the stages that wait (slow) may take 3s for one event, and answer_within is 2s (an answer that is late reaches nobody: lower limits.timeout of these plugins)`},
 		{"waiting one or the other", `
