@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -48,16 +49,20 @@ var errPrinted = errors.New("already printed")
 // exit status: 0 fine, 1 what it looked at is wrong, 2 usage. Errors go to
 // stdio.Err, one a line.
 func Run(ctx context.Context, args []string, stdio Stdio) int {
-	if len(args) == 0 {
-		fmt.Fprint(stdio.Err, overview())
-		return statusUsage
-	}
-	if len(args) == 1 && (args[0] == "--help" || args[0] == "-h" || args[0] == "help") {
-		fmt.Fprint(stdio.Out, overview())
-		return statusFine
-	}
 	cmd, rest, ok := find(args)
 	if !ok {
+		begin, help := args, false
+		if n := len(args) - 1; n >= 0 && (args[n] == "--help" || args[n] == "-h" || args[n] == "help") {
+			begin, help = args[:n], true
+		}
+		switch text := overview(begin); {
+		case text != "" && help:
+			fmt.Fprint(stdio.Out, text)
+			return statusFine
+		case text != "":
+			fmt.Fprint(stdio.Err, text)
+			return statusUsage
+		}
 		fmt.Fprintf(stdio.Err, "weft: there is no command %q: see weft --help\n", strings.Join(args[:min(2, len(args))], " "))
 		return statusUsage
 	}
@@ -125,13 +130,20 @@ func configFlag(fs *flag.FlagSet) *string {
 	return fs.String("c", "pipeline.yaml", "the configuration, a `FILE`")
 }
 
-func overview() string {
+// overview lists the commands that begin with these words, "" where there is
+// none.
+func overview(words []string) string {
 	var b strings.Builder
 	b.WriteString("Weft runs sandboxed plugins behind WeChat callbacks.\n\n")
+	found := false
 	for _, c := range commands() {
-		if !c.internal {
+		if all := strings.Fields(c.name); !c.internal && len(words) < len(all) && slices.Equal(words, all[:len(words)]) {
+			found = true
 			fmt.Fprintf(&b, "  weft %-14s %s\n", c.name, c.summary)
 		}
+	}
+	if !found {
+		return ""
 	}
 	b.WriteString("\nweft COMMAND --help says more. Exit status: 0 fine, 1 what it looked at is wrong, 2 usage.\n")
 	return b.String()
