@@ -19,7 +19,7 @@ import (
 // CheckReport is what Check found.
 type CheckReport struct {
 	Problems config.Problems // sorted by file and place
-	Ceilings []Ceiling       // of the plugins that may wait, in the order of the file
+	Ceilings []Ceiling       // of the plugins that may wait, and of the upstreams, each in the order of the file
 }
 
 // Check reads file and what it includes, loads and admits every plugin, checks every config, builds

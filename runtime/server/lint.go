@@ -50,20 +50,23 @@ func (a *assembly) idleGrants() config.Problems {
 	return found
 }
 
-// Ceiling bounds the calls of a plugin that may wait: where each takes its whole
-// timeout, so many instances do Instances / Timeout calls a second.
+// Ceiling bounds the calls of a plugin, or the requests to an upstream, that may
+// wait: where each takes its whole timeout, so many at once do AtOnce / Timeout a
+// second.
 type Ceiling struct {
-	Pos       config.Pos // of the plugin
-	Plugin    string
-	Instances int           // at once
-	Timeout   time.Duration // of one call
-	EachApp   bool          // so many in each app
+	Pos      config.Pos    // of the plugin or the upstream
+	Plugin   string        // "": it is an upstream's
+	Upstream string        // "": it is a plugin's
+	AtOnce   int           // instances, or connections
+	Timeout  time.Duration // of one call or request
+	EachApp  bool          // so many in each app
 }
 
-// PerSecond is how many calls that are a second.
-func (c Ceiling) PerSecond() float64 { return float64(c.Instances) / c.Timeout.Seconds() }
+// PerSecond is how many that are a second.
+func (c Ceiling) PerSecond() float64 { return float64(c.AtOnce) / c.Timeout.Seconds() }
 
-// ceilings lists those of the plugins that apps use and that may wait.
+// ceilings lists those of the plugins that apps use and that may wait, then those
+// of the upstreams that apps use.
 func (a *assembly) ceilings() []Ceiling {
 	var all []Ceiling
 	for _, p := range a.cfg.Plugins {
@@ -73,9 +76,34 @@ func (a *assembly) ceilings() []Ceiling {
 		}
 		l := loaded.Limits()
 		all = append(all, Ceiling{
-			Pos: p.Pos, Plugin: p.Name, Instances: l.Instances, Timeout: l.Timeout,
+			Pos: p.Pos, Plugin: p.Name, AtOnce: l.Instances, Timeout: l.Timeout,
 			EachApp: p.Isolation == config.IsolationApp,
 		})
 	}
+	used := map[*config.Upstream]bool{}
+	for _, app := range a.cfg.Apps {
+		if app.Pipeline != nil {
+			forwardedTo(app.Pipeline.Stages, used)
+			forwardedTo(app.Pipeline.Always, used)
+		}
+	}
+	for _, u := range a.cfg.Upstreams {
+		if used[u] && !u.Open {
+			all = append(all, Ceiling{Pos: u.Pos, Upstream: u.Name, AtOnce: u.Connections, Timeout: u.Timeout})
+		}
+	}
 	return all
+}
+
+// forwardedTo notes the upstreams that stages forward to.
+func forwardedTo(stages []*config.Stage, used map[*config.Upstream]bool) {
+	for _, s := range stages {
+		if s.Forward != nil {
+			used[s.Forward.To] = true
+		}
+		for _, b := range s.Switch {
+			forwardedTo(b.Stages, used)
+		}
+		forwardedTo(s.Parallel, used)
+	}
 }

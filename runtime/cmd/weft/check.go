@@ -17,11 +17,12 @@ func checkCommand() command {
 where one is an error; warnings are none, but with --strict. Warnings tell of stages and branches that no event reaches, of
 a when that is true for no event, or for none that its plugin takes, and of times that can't be kept.
 
-A plugin with a timeout over 1s may wait for something. For each of these it prints to standard output how many calls a
-second its instances can do where each takes its timeout.
+A plugin with a timeout over 1s may wait for something, and an upstream always does. For each of these it prints to
+standard output how many calls a second its instances, or requests a second its connections, can do where each takes its
+timeout.
 
 With --json it prints one object: problems (file, line, column, warning, text, advice) and ceilings (file, line, column,
-plugin, instances, each_app, timeout_ms, per_second). Later versions only add to it.
+plugin and instances or upstream and connections, each_app, timeout_ms, per_second). Later versions only add to it.
 
 With --schema it reads nothing and prints the JSON Schema (2020-12) of pipeline.yaml, with which an editor completes and
 checks one. Save it, and name it in the first line: # yaml-language-server: $schema=weft.schema.json`,
@@ -41,14 +42,16 @@ type problemJSON struct {
 
 // ceilingJSON is one ceiling in the output of check --json.
 type ceilingJSON struct {
-	File      string  `json:"file"`
-	Line      int     `json:"line"`
-	Column    int     `json:"column"`
-	Plugin    string  `json:"plugin"`
-	Instances int     `json:"instances"`
-	EachApp   bool    `json:"each_app"`
-	TimeoutMS int64   `json:"timeout_ms"`
-	PerSecond float64 `json:"per_second"`
+	File        string  `json:"file"`
+	Line        int     `json:"line"`
+	Column      int     `json:"column"`
+	Plugin      string  `json:"plugin,omitempty"`
+	Instances   int     `json:"instances,omitempty"`
+	Upstream    string  `json:"upstream,omitempty"`
+	Connections int     `json:"connections,omitempty"`
+	EachApp     bool    `json:"each_app"`
+	TimeoutMS   int64   `json:"timeout_ms"`
+	PerSecond   float64 `json:"per_second"`
 }
 
 func runCheck(ctx context.Context, fs *flag.FlagSet, args []string, stdio Stdio) error {
@@ -88,12 +91,15 @@ func writeCheck(stdio Stdio, report *server.CheckReport) error {
 		fmt.Fprintln(stdio.Err, p)
 	}
 	for _, c := range report.Ceilings {
-		each := ""
+		who, what, each, of := "plugin "+c.Plugin, "calls", "", "instances"
+		if c.Upstream != "" {
+			who, what, of = "upstream "+c.Upstream, "requests", "connections"
+		}
 		if c.EachApp {
 			each = " in each app"
 		}
-		_, err := fmt.Fprintf(stdio.Out, "%s: plugin %s: at most %.3g calls a second%s where each takes its timeout (%d instances, %s)\n",
-			c.Pos, c.Plugin, c.PerSecond(), each, c.Instances, c.Timeout)
+		_, err := fmt.Fprintf(stdio.Out, "%s: %s: at most %.3g %s a second%s where each takes its timeout (%d %s, %s)\n",
+			c.Pos, who, c.PerSecond(), what, each, c.AtOnce, of, c.Timeout)
 		if err != nil {
 			return err
 		}
@@ -107,7 +113,15 @@ func writeCheckJSON(stdio Stdio, report *server.CheckReport) error {
 		problems[i] = problemJSON{p.Pos.File, p.Pos.Line, p.Pos.Col, p.Warning, p.Text, p.Advice}
 	}
 	for i, c := range report.Ceilings {
-		ceilings[i] = ceilingJSON{c.Pos.File, c.Pos.Line, c.Pos.Col, c.Plugin, c.Instances, c.EachApp, c.Timeout.Milliseconds(), c.PerSecond()}
+		ceilings[i] = ceilingJSON{
+			File: c.Pos.File, Line: c.Pos.Line, Column: c.Pos.Col, Plugin: c.Plugin, Upstream: c.Upstream,
+			EachApp: c.EachApp, TimeoutMS: c.Timeout.Milliseconds(), PerSecond: c.PerSecond(),
+		}
+		if c.Upstream != "" {
+			ceilings[i].Connections = c.AtOnce
+		} else {
+			ceilings[i].Instances = c.AtOnce
+		}
 	}
 	enc := json.NewEncoder(stdio.Out)
 	enc.SetEscapeHTML(false)
