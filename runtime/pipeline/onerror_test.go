@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -12,14 +13,49 @@ import (
 	"github.com/weft-dev/weft/runtime/config"
 )
 
-// Each form of on_error: what the user gets, what is counted, what is logged.
-// Before the stage that fails an earlier one has set a reply, after it a later
-// one annotates.
+// mishaps are how the stage of a table fails, by the reason, and how long it takes
+// until then: a plugin that fails, and one that overruns its time.
+func mishaps() map[string]time.Duration {
+	return map[string]time.Duration{"trap": 0, "timeout": 2 * time.Second}
+}
+
+// mishap makes a plugin that fails after a time, with what must not be left.
+func mishap(reason string, after time.Duration) *fake {
+	return &fake{handle: func(context.Context, *Call) (Result, error) {
+		time.Sleep(after)
+		return Result{Reply: textReply("no"), ReplySet: true, Annotations: tag("no", "1")}, reasonError(reason)
+	}}
+}
+
+// failed checks that stage broken of event e1 failed so often for each reason,
+// by what is counted and logged, and that nothing else is logged as an error.
+func (w *world) failed(errors map[string]int) {
+	w.t.Helper()
+	all := 0
+	for reason, n := range errors {
+		all += n
+		if got := w.count("weft_stage_errors_total", "main", reason, "broken"); got != n {
+			w.t.Errorf("%d errors of reason %s, want %d", got, reason, n)
+		}
+		line := `level=ERROR msg="stage failed" app=shop pipeline=main stage=broken event_id=e1 reason=` + reason + ` error=`
+		if got := strings.Count(w.logged(), line); got != n {
+			w.t.Errorf("logged %d times, want %d: %s", got, n, line)
+		}
+	}
+	if got := strings.Count(w.logged(), "level=ERROR"); got != all {
+		w.t.Errorf("%d errors are logged, want %d:\n%s", got, all, w.logged())
+	}
+}
+
+// Each form of on_error, where the stage fails and where it overruns: what the
+// user gets, what is counted, what is logged. Before the stage that fails an
+// earlier one has set a reply, after it a later one runs. In the table the mishap
+// is a trap.
 func TestOnError(t *testing.T) {
 	text := func(s string) *config.Reply { return &config.Reply{Text: &config.Text{Content: s}} }
 	for name, tc := range map[string]struct {
 		onError config.OnError
-		plugin  Plugin // fails; nil: failing("trap")
+		plugin  Plugin // fails; nil: it has each of the mishaps
 		other   *fake  // of the form plugin
 
 		kind    AnswerKind
@@ -82,44 +118,88 @@ func TestOnError(t *testing.T) {
 			kind: Replied, text: "early", outcome: "replied", after: 1, always: 1, errors: map[string]int{"error": 1},
 		},
 	} {
+		for reason, took := range mishaps() {
+			if tc.plugin != nil && took > 0 {
+				continue
+			}
+			t.Run(name+", "+reason, func(t *testing.T) {
+				bubble(t, func(t *testing.T, w *world) {
+					after, always := &fake{}, &fake{}
+					w.stage("first", takes(0, "early"))
+					p, onError, errors := tc.plugin, tc.onError, maps.Clone(tc.errors)
+					if p == nil {
+						p = mishap(reason, took)
+						delete(errors, "trap")
+						errors[reason]++
+					}
+					w.stage("broken", p).OnError = &onError
+					if tc.other != nil {
+						w.plugins["other"] = tc.other
+						onError.Plugin = &config.Plugin{Name: "other"}
+					}
+					w.stage("after", after)
+					w.always("count", always)
+					w.up()
+					defer w.down()
+					g := <-w.async(t.Context(), 0, "e1")
+					synctest.Wait()
+					if g.answer.Kind != tc.kind || g.at != max(tc.at, took) || tc.kind == Replied && !isText(g.answer, tc.text) {
+						t.Errorf("answer %+v at %v", g.answer, g.at)
+					}
+					if g.answer.Outcome != tc.outcome || w.outcome(tc.outcome) != 1 {
+						t.Errorf("outcome %s, counted %d", g.answer.Outcome, w.outcome(tc.outcome))
+					}
+					if after.runs.Load() != tc.after || always.runs.Load() != tc.always {
+						t.Errorf("%d runs after it, %d of always", after.runs.Load(), always.runs.Load())
+					}
+					w.failed(errors)
+					if n := len(w.store.list()); n != tc.queue {
+						t.Errorf("%d entries", n)
+					}
+				})
+			})
+		}
+	}
+}
+
+// A stage that overruns even answer_within: the user gets nothing, whatever the
+// form of on_error, and what the form says happens all the same. A reply that is
+// ready then is late, and counted; again has no delivery to give it to.
+func TestOnErrorLate(t *testing.T) {
+	for name, tc := range map[string]struct {
+		onError config.OnError
+		after   int32 // runs of the stage after the failed one
+		always  int32
+		late    int // replies dropped
+		queue   int // entries when the stage has failed
+	}{
+		"skip":   {config.OnError{Kind: config.Skip}, 1, 1, 1, 0},
+		"stop":   {config.OnError{Kind: config.Stop}, 0, 1, 0, 0},
+		"reply":  {config.OnError{Kind: config.GiveReply, Reply: &config.Reply{Text: &config.Text{Content: "busy"}}}, 0, 1, 1, 0},
+		"plugin": {config.OnError{Kind: config.Instead, Plugin: &config.Plugin{Name: "other"}}, 1, 1, 1, 0},
+		"queue":  {config.OnError{Kind: config.Queue}, 0, 1, 0, 1},
+		"again":  {config.OnError{Kind: config.Again}, 0, 1, 0, 1},
+	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, w *world) {
 				after, always := &fake{}, &fake{}
+				w.plugins["other"] = &fake{}
 				w.stage("first", takes(0, "early"))
-				p := tc.plugin
-				if p == nil {
-					p = failing("trap")
-				}
-				st := w.stage("broken", p)
-				st.OnError = &tc.onError
-				if tc.other != nil {
-					w.plugins["other"] = tc.other
-					tc.onError.Plugin = &config.Plugin{Name: "other"}
-				}
+				w.stage("broken", mishap("timeout", 10*time.Second)).OnError = &tc.onError
 				w.stage("after", after)
 				w.always("count", always)
 				w.up()
 				defer w.down()
-				g := <-w.async(t.Context(), 0, "e1")
-				synctest.Wait()
-				if g.answer.Kind != tc.kind || g.at != tc.at || tc.kind == Replied && !isText(g.answer, tc.text) {
+				if g := <-w.async(t.Context(), 0, "e1"); g.answer.Kind != Success || g.answer.Outcome != outcomeLate || g.at != 4500*ms {
 					t.Errorf("answer %+v at %v", g.answer, g.at)
 				}
-				if g.answer.Outcome != tc.outcome || w.outcome(tc.outcome) != 1 {
-					t.Errorf("outcome %s, counted %d", g.answer.Outcome, w.outcome(tc.outcome))
-				}
+				w.pass(5500 * ms)
 				if after.runs.Load() != tc.after || always.runs.Load() != tc.always {
 					t.Errorf("%d runs after it, %d of always", after.runs.Load(), always.runs.Load())
 				}
-				lines := 0
-				for reason, n := range tc.errors {
-					lines += n
-					if got := w.count("weft_stage_errors_total", "main", reason, "broken"); got != n {
-						t.Errorf("%d errors of reason %s", got, reason)
-					}
-				}
-				if got := strings.Count(w.logged(), `msg="stage failed" app=shop pipeline=main stage=broken event_id=e1 reason=`); got != lines {
-					t.Errorf("logged %d times, want %d:\n%s", got, lines, w.logged())
+				w.failed(map[string]int{"timeout": 1})
+				if n := w.count("weft_late_replies_total", "shop", "drop"); n != tc.late {
+					t.Errorf("%d late replies", n)
 				}
 				if n := len(w.store.list()); n != tc.queue {
 					t.Errorf("%d entries", n)

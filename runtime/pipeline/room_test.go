@@ -32,17 +32,17 @@ func TestRoomOfABurst(t *testing.T) {
 		bounds []int
 		want   []int // of apps that burst one after another
 	}{
-		"alone":                        {4096, []int{0}, []int{4096}},
-		"alone, bounded":               {4096, []int{200}, []int{200}},
-		"one of two":                   {4096, []int{0, 0}, []int{2048}},
-		"both of two":                  {4096, []int{0, 0}, []int{2048, 1536}},
-		"one of forty":                 {4096, make([]int, 40), []int{51 + 1028}},
-		"four of forty":                {4096, make([]int, 40), []int{51 + 1028, 51 + 514, 51 + 257, 51 + 129}},
-		"under its own":                {4096, []int{10, 0}, []int{10, 1024 + 1531}},
-		"over its own, as it says":     {4096, []int{3000, 0}, []int{3000, 1024 + 36}},
-		"more than there is":           {100, []int{500, 0, 0}, []int{16 + 52, 16, 16}},
-		"more apps than places":        {3, []int{0, 0, 0, 0, 0}, []int{2, 1, 0}},
-		"any number, with a neighbour": {1 << 30, []int{0, 7}, []int{1<<28 + (1<<30-1<<28-7)/2 + 1, 7}},
+		"alone":                    {4096, []int{0}, []int{4096}},
+		"alone, bounded":           {4096, []int{200}, []int{200}},
+		"one of two":               {4096, []int{0, 0}, []int{2048}},
+		"both of two":              {4096, []int{0, 0}, []int{2048, 1536}},
+		"one of forty":             {4096, make([]int, 40), []int{51 + 1028}},
+		"four of forty":            {4096, make([]int, 40), []int{51 + 1028, 51 + 514, 51 + 257, 51 + 129}},
+		"under its own":            {4096, []int{10, 0}, []int{10, 1024 + 1531}},
+		"over its own, as it says": {4096, []int{3000, 0}, []int{3000, 1024 + 36}},
+		"more than there is":       {100, []int{500, 0, 0}, []int{16 + 52, 16, 16}},
+		"more apps than places":    {3, []int{0, 0, 0, 0, 0}, []int{2, 1, 0}},
+		"many, with a neighbour":   {1 << 16, []int{0, 7}, []int{1<<14 + (1<<16-1<<14-7)/2 + 1, 7}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := room{most: tc.most}
