@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -348,4 +351,80 @@ func heap() int {
 	runtime.GC()
 	runtime.ReadMemStats(&m)
 	return int(m.HeapAlloc)
+}
+
+// TestQueueHammer has an operator retry and drop while events come, fail and are
+// tried again: each event succeeds once or is dropped, never both and never
+// neither.
+func TestQueueHammer(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		const n = 120
+		var mu sync.Mutex
+		rnd := rand.New(rand.NewPCG(1, 2))
+		chance := func(of int) bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return rnd.IntN(of) == 0
+		}
+		var fine atomic.Bool
+		ended := map[string]int{}
+		p := &fake{handle: func(_ context.Context, c *Call) (Result, error) {
+			if !fine.Load() && !chance(40) {
+				return Result{}, reasonError("trap")
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			ended[c.Event.ID]++
+			return Result{}, nil
+		}}
+		w.pipe.OrderUser = true
+		w.stage("s", p).OnError = &config.OnError{Kind: config.Queue}
+		w.up()
+		defer w.down()
+		dropped := map[string]int{}
+		operate := func() {
+			page := w.page(QueueFilter{State: QueueDead}, 0, 20)
+			for _, en := range page.Entries {
+				action := QueueRetry
+				if chance(3) {
+					action = QueueDrop
+				}
+				change, err := w.engine.ChangeQueue(t.Context(), action, []string{en.Key})
+				if err != nil {
+					t.Error(err)
+				}
+				if action == QueueDrop {
+					mu.Lock()
+					dropped[en.Key] += change.Changed
+					mu.Unlock()
+				}
+			}
+		}
+		for i := range n {
+			ev := userEvent(fmt.Sprint("e", i), fmt.Sprint("oUser", i%7))
+			w.deliverEvent(t.Context(), ev)
+			w.pass(7 * time.Minute)
+			var wg sync.WaitGroup
+			wg.Go(operate)
+			wg.Go(operate)
+			wg.Wait()
+		}
+		fine.Store(true)
+		if _, err := w.engine.ChangeQueueAll(t.Context(), QueueRetry, QueueFilter{}, 0); err != nil {
+			t.Error(err)
+		}
+		w.pass(time.Hour)
+		w.store.mustBeEmpty(t)
+		both := 0
+		for i := range n {
+			id := fmt.Sprint("e", i)
+			if ended[id]+dropped[id] != 1 {
+				t.Errorf("%s ended %d times and was dropped %d times", id, ended[id], dropped[id])
+			}
+			both += dropped[id]
+		}
+		if both == 0 || both == n {
+			t.Errorf("%d of %d were dropped: the test shows nothing", both, n)
+		}
+	})
 }
