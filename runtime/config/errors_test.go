@@ -370,6 +370,24 @@ p.yaml:17:13: warning: pipeline.stages.6.when: without quotes YAML takes what fo
 p.yaml:20:13: a tag (!) is not allowed (quote a value that begins with !)
 p.yaml:24:35: pipeline.stages.9.when: without quotes YAML reads only "max(a" (quote it: when: '…')
 p.yaml:24:42: pipeline.stages.9: unknown key "b)"`},
+		{"a pipeline without stages for want of a letter", `weft: 1
+apps:
+  a: { type: official, app_id: a, token: t, mode: plain, with: { p: { x: 1 } } }
+plugins: { p: { source: p.wasm } }
+upstreams: { u: { url: "http://h" } }
+pipeline:
+  stagess:
+    - { plugin: p }
+    - { forward: { to: u, as: raw } }
+`, `p.yaml:7:3: pipeline: unknown key stagess (did you mean stages?)`},
+		{"a pipeline without stages", `weft: 1
+apps:
+  a: { type: official, app_id: a, token: t, mode: plain, with: { p: { x: 1 } } }
+plugins: { p: { source: p.wasm } }
+pipeline: {}
+`, `
+p.yaml:3:66: apps.a.with: pipeline main doesn't use plugin p
+p.yaml:4:12: warning: no stage uses plugin p`},
 		{"when that breaks the YAML", app + `pipeline:
   stages:
     - plugin: a

@@ -91,6 +91,7 @@ func link(units []*decoder) *Config {
 	}
 	upstreams := takeUpstreams(cfg, root.upstreams)
 	uses := map[*Pipeline][]*Plugin{}
+	unread := map[*Pipeline]bool{}
 	for _, d := range units {
 		if d.doc == nil {
 			continue
@@ -101,6 +102,9 @@ func link(units []*decoder) *Config {
 		for _, p := range d.doc.pipelines {
 			d.pipeline(p)
 			uses[&p.Pipeline] = p.uses()
+			if d.unread(p) {
+				unread[&p.Pipeline] = true
+			}
 			cfg.Pipelines = append(cfg.Pipelines, &p.Pipeline)
 		}
 		visible := d.doc.visible(root)
@@ -109,7 +113,7 @@ func link(units []*decoder) *Config {
 			d.appKeys(a)
 			d.appBounds(root.server, a)
 			d.appPipeline(a, visible)
-			if a.Pipeline != nil {
+			if a.Pipeline != nil && !unread[a.Pipeline] {
 				d.appConfigs(a, uses[a.Pipeline], plugins)
 			}
 		}
@@ -117,12 +121,24 @@ func link(units []*decoder) *Config {
 	uniqueApps(units)
 	canaryApps(units, cfg)
 	units[0].hostBounds(cfg)
-	units[0].unused(cfg, uses)
-	units[0].idleUpstreams(units)
+	if len(unread) == 0 {
+		units[0].unused(cfg, uses)
+		units[0].idleUpstreams(units)
+	}
 	for _, d := range units {
 		d.unwalked(cfg)
 	}
 	return cfg
+}
+
+// unread says that nothing is known of a pipeline's stages because something
+// else in it is wrong: what they use can't be told.
+func (d *decoder) unread(p *pipelineDecl) bool {
+	if len(p.Stages)+len(p.Always) > 0 {
+		return false
+	}
+	last := p.node.lastLine()
+	return slices.ContainsFunc(d.problems, func(x Problem) bool { return !x.Warning && x.Pos.Line >= p.Pos.Line && x.Pos.Line <= last })
 }
 
 // visible returns the pipelines that apps of a file may name: its own, then

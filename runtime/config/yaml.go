@@ -83,6 +83,18 @@ func (n *node) at(key string) Pos {
 	return n.from
 }
 
+// lastLine is the line of the last value in n, aliases followed.
+func (n *node) lastLine() int {
+	last := n.pos.Line
+	for _, item := range n.items {
+		last = max(last, item.lastLine())
+	}
+	for _, e := range n.entries {
+		last = max(last, e.pos.Line, e.value.lastLine())
+	}
+	return last
+}
+
 // shown is the scalar's text for an error: never an expanded value.
 func (n *node) shown() string {
 	if n.expanded {
