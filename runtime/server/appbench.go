@@ -62,7 +62,7 @@ func openAppBench(ctx context.Context, cfg *config.Config, app *config.App, now 
 	b.app = alone.Apps[0]
 	b.assembly, err = assemble(ctx, alone, assembleOptions{
 		sandbox: b.sandbox, upstreams: gateway.NewPool(nil, b.log.logger()), state: b.state(), log: b.log.logger(),
-		client: func(u *config.Upstream) client { return &cannedClient{b, u} },
+		client: func(u *config.Upstream, _ client) client { return &cannedClient{b, u} },
 	})
 	if err != nil {
 		return b, err

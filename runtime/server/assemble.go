@@ -46,8 +46,9 @@ type assembleOptions struct {
 	state     sandbox.State
 	log       *slog.Logger
 	noEnv     bool // secrets may be missing: accounts are not looked at
-	// client gives the client of an upstream; nil: one that sends.
-	client func(*config.Upstream) client
+	// client gives what stands in the place of an upstream's client, which is nil
+	// where its address is wrong; nil: nothing does.
+	client func(*config.Upstream, client) client
 }
 
 // assemble loads every plugin of cfg, checks each config that an app uses and
@@ -291,7 +292,7 @@ func (a *assembly) buildPipelines(opt assembleOptions) {
 			s.client = c
 		}
 		if opt.client != nil {
-			s.client = opt.client(u)
+			s.client = opt.client(u, s.client)
 		}
 		services[u.Name] = s
 	}

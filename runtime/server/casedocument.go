@@ -3,7 +3,9 @@ package server
 import (
 	"bytes"
 	"cmp"
+	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -41,6 +43,100 @@ func writeLeaves(b *bytes.Buffer, leaves []leaf) {
 		}
 		b.WriteString("</" + l.name + ">")
 	}
+}
+
+// jsonDocument writes a callback in JSON, with every value as a text.
+func jsonDocument(leaves []leaf) []byte {
+	var b bytes.Buffer
+	writeJSONLeaves(&b, leaves)
+	return b.Bytes()
+}
+
+func writeJSONLeaves(b *bytes.Buffer, leaves []leaf) {
+	b.WriteByte('{')
+	for i := 0; i < len(leaves); {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		first := leaves[i]
+		b.Write(jsonText(first.name))
+		b.WriteByte(':')
+		if first.index < 0 {
+			writeJSONLeaf(b, first)
+			i++
+			continue
+		}
+		b.WriteByte('[')
+		for n := i; i < len(leaves) && leaves[i].name == first.name; i++ {
+			if i > n {
+				b.WriteByte(',')
+			}
+			writeJSONLeaf(b, leaves[i])
+		}
+		b.WriteByte(']')
+	}
+	b.WriteByte('}')
+}
+
+func writeJSONLeaf(b *bytes.Buffer, l leaf) {
+	if l.inner != nil {
+		writeJSONLeaves(b, l.inner)
+	} else {
+		b.Write(jsonText(l.text))
+	}
+}
+
+// jsonText is a text as JSON, and as YAML, too.
+func jsonText(s string) []byte {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(s); err != nil {
+		return []byte(`""`) // no text has an error
+	}
+	return yamlSafe(bytes.TrimSuffix(b.Bytes(), []byte("\n")))
+}
+
+// yamlSafe escapes in JSON what no YAML file may hold.
+func yamlSafe(json []byte) []byte {
+	var b bytes.Buffer
+	for _, c := range string(json) {
+		if c == 0x7f || c >= 0x80 && c < 0xa0 || c == 0xfeff || c == 0xfffe || c == 0xffff {
+			fmt.Fprintf(&b, `\u%04x`, c)
+		} else {
+			b.WriteRune(c)
+		}
+	}
+	return b.Bytes()
+}
+
+// leafValue is a leaf by its name in Fields, or a header's.
+type leafValue struct{ name, value string }
+
+// writeDocument writes a callback in a format, xml or json. It is false where the
+// leaves can't be written so that they are read back as they are.
+func writeDocument(values []leafValue, format string) (doc []byte, ok bool) {
+	var leaves []leaf
+	for _, v := range values {
+		if !putLeaf(&leaves, v.name, v.value) {
+			return nil, false
+		}
+	}
+	if format == "json" {
+		doc = jsonDocument(leaves)
+	} else {
+		doc = xmlDocument(leaves)
+	}
+	ev := new(hostapi.Event)
+	if err := wechat.Decode("app", wechat.Opened{Body: doc}, ev); err != nil {
+		return nil, false
+	}
+	for _, f := range ev.Fields {
+		if !slices.Contains(values, leafValue{f.Name, f.Value}) {
+			return nil, false
+		}
+	}
+	return doc, true
 }
 
 // shortDocument writes the callback of a short event of an app whose clock shows

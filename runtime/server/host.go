@@ -52,6 +52,7 @@ type Host struct {
 	upstreams *gateway.Pool    // likewise
 	engine    *pipeline.Engine
 	metrics   *telemetry.Metrics
+	recorder  recorder
 	current   atomic.Pointer[generation] // that serves; nil before the first does
 	reloads   *reloads
 	health    *health
@@ -140,7 +141,7 @@ func (h *Host) openParts(ctx context.Context, cfg *config.Config) error {
 		return fmt.Errorf("opening the store: %w", err)
 	}
 	h.store = opened
-	h.state = &pluginState{store: opened, log: h.log}
+	h.state = &pluginState{store: opened, log: h.log, recorder: &h.recorder}
 	h.upstreams = gateway.NewPool(h.listeners, h.log)
 	if h.sandbox, err = sandbox.New(ctx, sandbox.Options{CacheDir: filepath.Join(cfg.Server.Data, "cache"), Logger: h.log}); err != nil {
 		return fmt.Errorf("starting the sandbox: %w", err)
@@ -175,6 +176,7 @@ func (h *Host) assemble(ctx context.Context, cfg *config.Config, from *sources) 
 		sources:   from,
 		state:     h.state,
 		log:       h.log,
+		client:    h.recorder.client,
 	})
 	if err != nil {
 		return nil, err
@@ -200,7 +202,7 @@ func (h *Host) announce(ctx context.Context, a *assembly) {
 
 // generation makes one of an assembly, which it owns from then on.
 func (h *Host) generation(number uint64, a *assembly) *generation {
-	return &generation{number: number, since: time.Now(), assembly: a, callbacks: newCallbacks(a, h.engine, h.metrics, h.log)}
+	return &generation{number: number, since: time.Now(), assembly: a, callbacks: newCallbacks(a, recordedEngine{h.engine, &h.recorder, a}, h.metrics, h.log)}
 }
 
 // open binds both listeners, and only then accepts: a start that fails accepts
@@ -219,6 +221,7 @@ func (h *Host) open(ctx context.Context) error {
 	admin.Any("/admin/v1/status", readOnly(h.answerStatus))
 	admin.Any("/admin/v1/reload", postOnly(h.answerReload))
 	queueAPI{h.engine}.route(admin)
+	admin.Any("/admin/v1/record", postOnly(h.answerRecord))
 
 	var err error
 	if h.public, err = listen(ctx, "listen", h.server.Listen, public, config.MaxAnswerWithin+answerSlack, h.log); err != nil {
@@ -271,6 +274,7 @@ func (h *Host) Stop(ctx context.Context) error {
 func (h *Host) closeAll(ctx context.Context) error {
 	var errs []error
 	h.reloads.cancel()
+	h.recorder.stop()
 	cut, cancel := context.WithTimeout(ctx, cutTime)
 	defer cancel()
 	for _, l := range []*listener{h.public, h.admin} {

@@ -154,36 +154,53 @@ func (c *QueueClient) ask(ctx context.Context, method, path string, query url.Va
 	if err != nil {
 		return fmt.Errorf("asking %s: %w", c.base, err)
 	}
-	if c.token != "" {
-		req.Header.Set("Authorization", "Bearer "+c.token)
-	}
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	defer client.CloseIdleConnections()
+	resp, err := c.send(req)
+	if err != nil {
+		return err
+	}
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxQueueAnswer))
+	if err := errors.Join(err, resp.Body.Close()); err != nil {
+		return fmt.Errorf("reading the answer of %s: %w", c.base, err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return c.refused(resp, answer)
+	}
+	if err := json.Unmarshal(answer, into); err != nil {
+		return fmt.Errorf("the answer of %s is no queue's: %w: is a Weft of this version running there?", c.base, err)
+	}
+	return nil
+}
+
+// send sends a request with the token.
+func (c *QueueClient) send(req *http.Request) (*http.Response, error) {
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	client := &http.Client{
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport:     &http.Transport{DisableKeepAlives: true},
+	}
 	resp, err := client.Do(req)
 	if err != nil {
 		var ue *url.Error
 		if errors.As(err, &ue) {
 			err = ue.Err
 		}
-		return fmt.Errorf("asking %s: %w: is `weft serve` running there?", c.base, err)
+		return nil, fmt.Errorf("asking %s: %w: is `weft serve` running there?", c.base, err)
 	}
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxQueueAnswer))
-	if err := errors.Join(err, resp.Body.Close()); err != nil {
-		return fmt.Errorf("reading the answer of %s: %w", c.base, err)
-	}
+	return resp, nil
+}
+
+// refused is the error of an answer that is not status 200.
+func (c *QueueClient) refused(resp *http.Response, answer []byte) error {
 	switch {
 	case resp.StatusCode == http.StatusUnauthorized && c.token == "":
 		return fmt.Errorf("%s asks for a token: it is read from %s", c.base, c.where)
 	case resp.StatusCode == http.StatusUnauthorized:
 		return fmt.Errorf("%s refuses the token: it has another one than %s", c.base, c.where)
-	case resp.StatusCode != http.StatusOK:
-		return fmt.Errorf("%s answered %s: %s", c.base, resp.Status, errorMessage(answer))
 	}
-	if err := json.Unmarshal(answer, into); err != nil {
-		return fmt.Errorf("the answer of %s is no queue's: %w: is a Weft of this version running there?", c.base, err)
-	}
-	return nil
+	return fmt.Errorf("%s answered %s: %s", c.base, resp.Status, errorMessage(answer))
 }

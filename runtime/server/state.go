@@ -30,8 +30,9 @@ const plainUser = 128
 // pluginState is what plugins keep: the state calls of the sandbox over the
 // store. A plugin's keys in one app are the bucket state/PLUGIN/APP.
 type pluginState struct {
-	store store.Store
-	log   *slog.Logger
+	store    store.Store
+	log      *slog.Logger
+	recorder *recorder // nil: nobody records
 }
 
 var _ sandbox.State = (*pluginState)(nil)
@@ -39,6 +40,12 @@ var _ sandbox.State = (*pluginState)(nil)
 // State does one state operation, which the sandbox has checked, and fills resp.
 // It returns when the change is durable, or with TIMEOUT when ctx ends.
 func (s *pluginState) State(ctx context.Context, scope sandbox.StateCall, req *hostapi.StateRequest, resp *hostapi.StateResponse) hostapi.Status {
+	status := s.do(ctx, scope, req, resp)
+	s.recorder.of(scope.App).touch(scope, req, resp, status)
+	return status
+}
+
+func (s *pluginState) do(ctx context.Context, scope sandbox.StateCall, req *hostapi.StateRequest, resp *hostapi.StateResponse) hostapi.Status {
 	bucket, key := stateBucket(scope), stateKey(scope, req)
 	if req.Op == hostapi.StateGet {
 		value, err := s.store.Get(ctx, bucket, key)

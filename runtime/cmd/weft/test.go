@@ -6,15 +6,18 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"os"
 	"regexp"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/weft-dev/weft/runtime/server"
 )
 
 func testCommand() command {
 	return command{
-		name: "test", synopsis: "[-c pipeline.yaml] [--run REGEXP] [--json] [FILES]",
+		name: "test", synopsis: "[-c pipeline.yaml] [--run REGEXP] [--json] [FILES] | --record OUT.yaml [--app shop] [--count N] [--for 1m]",
 		summary: "Runs cases against a pipeline or a plugin, with a fake WeChat",
 		help: `FILES are files of cases, or folders with a cases.yaml or *.cases.yaml; left out: those beside pipeline.yaml and beside
 the modules of its plugins. A file with an app at the top holds cases of that app's pipeline, any other one cases of the
@@ -25,7 +28,12 @@ It prints a line for each case, and to standard error one for each thing that is
 what to do. Exit status 1 where a case fails.
 
 With --json it prints one object: passed, failed, cases (file, line, name, app or plugin, events, fuel, ok, failures: file, line,
-column, what, expected, got, advice; log) and problems (file, line, column, text, advice). Later versions only add to it.`,
+column, what, expected, got, advice; log) and problems (file, line, column, text, advice). Later versions only add to it.
+
+With --record it makes a file of cases of what the running host at server.admin of the configuration answers from now on: up
+to --count callbacks of --app, or of all apps, for the time of --for. The host replaces personal data before it tells
+anything: the same person is the same one all through the file. README.md says what is replaced, and what is not. With
+--admin URL the host is that one; the token is then $WEFT_ADMIN_TOKEN.`,
 		run: runTest,
 	}
 }
@@ -35,9 +43,28 @@ func runTest(ctx context.Context, fs *flag.FlagSet, args []string, stdio Stdio) 
 	file := configFlag(fs)
 	run := fs.String("run", "", "only cases whose name matches `REGEXP`")
 	asJSON := fs.Bool("json", false, "print one object for programs")
+	var rec server.RecordOptions
+	fs.StringVar(&rec.Out, "record", "", "make `OUT.yaml` of what a running host answers")
+	fs.StringVar(&rec.App, "app", "", "with --record: only callbacks of this app, a `NAME`")
+	fs.IntVar(&rec.Count, "count", 100, fmt.Sprintf("with --record: callbacks at most, a `NUMBER` up to %d", server.MaxRecord))
+	fs.DurationVar(&rec.For, "for", time.Minute, "with --record: for how long, a `DURATION`")
+	fs.StringVar(&rec.Admin, "admin", "", "with --record: the host's admin address, a `URL`: http://HOST:PORT")
 	files, err := parse(fs, args)
 	if err != nil {
 		return err
+	}
+	if rec.Out != "" {
+		rec.Config = *file
+		return runRecord(ctx, rec, files, *run != "" || *asJSON, stdio)
+	}
+	alone := ""
+	fs.Visit(func(f *flag.Flag) {
+		if slices.Contains([]string{"app", "count", "for", "admin"}, f.Name) {
+			alone = f.Name
+		}
+	})
+	if alone != "" {
+		return usageError{"--" + alone + " goes with --record"}
 	}
 	opt.Config, opt.Files = *file, files
 	if *run != "" {
@@ -60,6 +87,29 @@ func runTest(ctx context.Context, fs *flag.FlagSet, args []string, stdio Stdio) 
 		return errPrinted
 	}
 	return nil
+}
+
+// runRecord makes a file of cases of what a host answers.
+func runRecord(ctx context.Context, opt server.RecordOptions, files []string, others bool, stdio Stdio) error {
+	switch {
+	case len(files) > 0 || others:
+		return usageError{"--record goes without FILES, --run and --json"}
+	case opt.Count < 1 || opt.Count > server.MaxRecord:
+		return usageError{fmt.Sprintf("--count is 1 to %d", server.MaxRecord)}
+	case opt.For <= 0 || opt.For > server.MaxRecordTime:
+		return usageError{fmt.Sprintf("--for is up to %s", server.MaxRecordTime)}
+	}
+	opt.Token = os.Getenv("WEFT_ADMIN_TOKEN")
+	report, err := server.Record(ctx, opt, func() { fmt.Fprintln(stdio.Err, "recording") })
+	if err != nil {
+		return err
+	}
+	left := ""
+	if report.LeftOut > 0 {
+		left = fmt.Sprintf(", %d left out", report.LeftOut)
+	}
+	_, err = fmt.Fprintf(stdio.Out, "%s: %d callbacks%s\n", opt.Out, report.Events, left)
+	return err
 }
 
 func writeTestJSON(stdio Stdio, report *server.TestReport) error {

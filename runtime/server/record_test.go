@@ -1,0 +1,233 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/weft-dev/weft/hostapi"
+	"github.com/weft-dev/weft/runtime/wechat"
+)
+
+// recordSections are of an app with a stage of every kind that a recording has to
+// know something of.
+func recordSections(t testing.TB, upstream string) string {
+	return "apps:\n" + appYAML("shop", "encrypted", "") + appYAML("other", "encrypted", "") + fmt.Sprintf(`upstreams:
+  crm: { url: %q, private: ["127.0.0.0/8"], timeout: 5s }
+plugins:
+  probe: { source: %q, grants: { state: true }, limits: { timeout: 8s }, config: { name: "ring 13911112222" } }
+pipeline:
+  stages:
+    - { name: crm, when: 'content startsWith "crm"', forward: { to: crm, as: json }, on_error: skip }
+    - { name: raw, when: 'content startsWith "raw"', forward: { to: crm, as: raw } }
+    - { plugin: probe, on_error: skip }
+`, upstream, probe(t))
+}
+
+// record runs Record against a host while send does something, and returns the
+// file.
+func record(t *testing.T, h *testHost, opt RecordOptions, send func()) (string, *RecordReport) {
+	t.Helper()
+	opt.Admin, opt.Out = "http://"+h.admin.addr(), filepath.Join(t.TempDir(), "recorded.cases.yaml")
+	if opt.For == 0 {
+		opt.For = time.Minute
+	}
+	begun := make(chan struct{})
+	type result struct {
+		report *RecordReport
+		err    error
+	}
+	done := make(chan result, 1)
+	go func() {
+		r, err := Record(t.Context(), opt, func() { close(begun) })
+		done <- result{r, err}
+	}()
+	select {
+	case <-begun:
+	case r := <-done:
+		t.Fatalf("the recording did not begin: %v", r.err)
+	}
+	send()
+	r := <-done
+	if r.err != nil {
+		t.Fatal(r.err)
+	}
+	src, err := os.ReadFile(opt.Out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(src), r.report
+}
+
+// TestRecord: what was recorded holds nobody's data, and passes at once.
+func TestRecord(t *testing.T) {
+	account := testAccount(t, wechat.Encrypted)
+	crm := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Get("msg_signature") == "" {
+			_, _ = w.Write([]byte(`{"text":{"content":"dear 13812345678, your mail is a.b@corp.cn"}}`))
+			return
+		}
+		body := []byte("<xml><ToUserName>oAbcdefghijklmnopqrstuvwx-_1</ToUserName><MsgType>text</MsgType><Content>13812345678</Content></xml>")
+		sealed := account.AppendSealed(nil, body, wechat.Opened{Sealed: true, EnvelopeFormat: wechat.XML, Nonce: "n"}, time.Now().Unix(), [16]byte{})
+		_, _ = w.Write(sealed)
+	}))
+	defer crm.Close()
+	file := writeConfig(t, recordSections(t, crm.URL))
+	h := startHost(t, file)
+	users := []string{"oAbcdefghijklmnopqrstuvwx-_1", "oShort"}
+	h.setState(t, "runs", "41")
+	personal := append([]string{"13812345678", "138 1234 5678", "a.b@corp.cn", "110101199003071234", "tok=secret", "张三丰", "31.23", "121.47", "rawMediaId", "10.2.3.4", "gh_1", "gQH47joAAAAAAAAA"}, users...)
+	texts := []string{
+		"echo my phone is 13812345678", "count", "name", "echo 138 1234 5678 and a.b@corp.cn", "echo id 110101199003071234",
+		"echo see https://x.cn/a?tok=secret", "echo I am oAbcdefghijklmnopqrstuvwx-_1 at 10.2.3.4", "crm", "raw", "fail", "trap", "put oShort says 13812345678", "count",
+	}
+	src, report := record(t, h, RecordOptions{App: "shop", Count: len(texts) + 2}, func() {
+		for i, text := range texts {
+			doc := textFrom(users[i%2], fmt.Sprint(1000+i), text)
+			if status, _, body := postTo(t, h.url("/wx/shop"), seal(account, doc, time.Now())); status != http.StatusOK {
+				t.Errorf("%s: %d %s", text, status, body)
+			}
+		}
+		for _, doc := range []string{
+			"<xml><ToUserName>gh_1</ToUserName><FromUserName>oShort</FromUserName><CreateTime>1</CreateTime><MsgType>event</MsgType><Event>LOCATION</Event><Latitude>31.23</Latitude><Longitude>121.47</Longitude><NickName>张三丰</NickName></xml>",
+			"<xml><ToUserName>gh_1</ToUserName><FromUserName>oShort</FromUserName><CreateTime>1</CreateTime><MsgType>image</MsgType><MediaId>rawMediaId</MediaId><Ticket>gQH47joAAAAAAAAA</Ticket><MsgId>77</MsgId></xml>",
+		} {
+			postTo(t, h.url("/wx/shop"), seal(account, []byte(doc), time.Now()))
+		}
+		h.say(t, "other", "1", "echo not recorded")
+	})
+	for _, p := range personal {
+		if strings.Contains(src, p) {
+			t.Errorf("the file has %q", p)
+		}
+	}
+	if !strings.Contains(src, "ring 13911112222") {
+		t.Error("what the operator wrote himself was replaced, too")
+	}
+	if report.Events != len(texts)+2 || report.LeftOut != 0 {
+		t.Errorf("%+v", report)
+	}
+	got := runCasesBeside(t, file, src)
+	if !got.OK() || got.Passed != 1 || got.Cases[0].Events != report.Events {
+		t.Errorf("%s\n%s", failures(got), src)
+	}
+	if t.Failed() {
+		t.Log(src)
+	}
+}
+
+// A recording that is over has left nothing behind: the next one may begin, and
+// no event waits for it.
+func TestRecordEnds(t *testing.T) {
+	h := startHost(t, writeConfig(t, echoSections()))
+	src, report := record(t, h, RecordOptions{Count: 1}, func() { h.say(t, "shop", "1", "a") })
+	if report.Events != 1 || !strings.Contains(src, "app: shop") {
+		t.Errorf("%+v\n%s", report, src)
+	}
+	h.say(t, "shop", "2", "b")
+	if s := h.recorder.session.Load(); s != nil {
+		t.Error("a recording is left")
+	}
+	record(t, h, RecordOptions{Count: 1, App: "shop"}, func() { h.say(t, "shop", "4", "d") })
+}
+
+func TestRecordRefused(t *testing.T) {
+	h := startHost(t, writeConfig(t, echoSections()))
+	try := func(opt RecordOptions) string {
+		opt.Admin, opt.For = "http://"+h.admin.addr(), time.Second
+		if opt.Out == "" {
+			opt.Out = filepath.Join(t.TempDir(), "out.yaml")
+		}
+		_, err := Record(t.Context(), opt, func() {})
+		if _, there := os.Stat(opt.Out); !errors.Is(there, os.ErrNotExist) && !strings.Contains(fmt.Sprint(err), "name a new one") {
+			t.Errorf("%v left a file", opt)
+		}
+		return fmt.Sprint(err)
+	}
+	here, err := os.CreateTemp(t.TempDir(), "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		opt  RecordOptions
+		want string
+	}{
+		{RecordOptions{App: "nobody", Count: 1}, "no_app"},
+		{RecordOptions{Count: MaxRecord + 1}, "bad_query"},
+		{RecordOptions{Count: 1, Out: here.Name()}, "name a new one"},
+		{RecordOptions{Count: 1}, "no callback came"},
+	} {
+		if got := try(c.opt); !strings.Contains(got, c.want) {
+			t.Errorf("%+v: %s", c.opt, got)
+		}
+	}
+	s, err := h.recorder.begin("", h.engine)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := try(RecordOptions{Count: 1}); !strings.Contains(got, "one at a time") {
+		t.Errorf("a second one: %s", got)
+	}
+	h.recorder.end(s, h.engine)
+}
+
+// A host that stops ends the recording, and what was told is kept.
+func TestRecordWhileTheHostStops(t *testing.T) {
+	file := writeConfig(t, echoSections())
+	h, err := Start(t.Context(), file, discard())
+	if err != nil {
+		t.Fatal(err)
+	}
+	th := &testHost{h, new(syncBuffer)}
+	src, report := record(t, th, RecordOptions{Count: 100}, func() {
+		th.say(t, "shop", "1", "a")
+		if err := h.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	if report.Events != 1 || !strings.Contains(src, "recorded:") {
+		t.Errorf("%+v\n%s", report, src)
+	}
+}
+
+// What an event had before is told from the first operation on a key.
+func TestStateBefore(t *testing.T) {
+	req := func(op hostapi.StateOp) *hostapi.StateRequest {
+		return &hostapi.StateRequest{Op: op, Delta: 2, Expect: []byte("e")}
+	}
+	for _, c := range []struct {
+		name   string
+		req    *hostapi.StateRequest
+		resp   hostapi.StateResponse
+		status hostapi.Status
+		want   string
+		told   bool
+	}{
+		{"read", req(hostapi.StateGet), hostapi.StateResponse{Value: []byte("v"), Found: true}, hostapi.OK, "v", true},
+		{"read nothing", req(hostapi.StateGet), hostapi.StateResponse{}, hostapi.NotFound, "nil", true},
+		{"added", req(hostapi.StateAdd), hostapi.StateResponse{Number: 7}, hostapi.OK, "5", true},
+		{"added to nothing", req(hostapi.StateAdd), hostapi.StateResponse{Number: 2}, hostapi.OK, "nil", true},
+		{"set", req(hostapi.StateSet), hostapi.StateResponse{}, hostapi.OK, "nil", true},
+		{"swapped", req(hostapi.StateCompareAndSet), hostapi.StateResponse{}, hostapi.OK, "e", true},
+		{"made", &hostapi.StateRequest{Op: hostapi.StateCompareAndSet, ExpectAbsent: true}, hostapi.StateResponse{}, hostapi.OK, "nil", true},
+		{"not swapped", req(hostapi.StateCompareAndSet), hostapi.StateResponse{Value: []byte("v"), Found: true}, hostapi.Conflict, "v", true},
+		{"deleted", req(hostapi.StateDelete), hostapi.StateResponse{Found: true}, hostapi.OK, "", true},
+		{"failed", req(hostapi.StateGet), hostapi.StateResponse{}, hostapi.Unavailable, "nil", false},
+	} {
+		before, told := stateBefore(c.req, &c.resp, c.status)
+		got := string(before)
+		if before == nil {
+			got = "nil"
+		}
+		if got != c.want || told != c.told {
+			t.Errorf("%s: %s, %v", c.name, got, told)
+		}
+	}
+}
