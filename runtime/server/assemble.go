@@ -15,7 +15,6 @@ import (
 
 	"github.com/weft-dev/weft/runtime/config"
 	"github.com/weft-dev/weft/runtime/gateway"
-	"github.com/weft-dev/weft/runtime/manifest"
 	"github.com/weft-dev/weft/runtime/pipeline"
 	"github.com/weft-dev/weft/runtime/sandbox"
 	"github.com/weft-dev/weft/runtime/wechat"
@@ -33,22 +32,29 @@ type assembly struct {
 	// problems is all that was found, warnings included; with an error in it
 	// the assembly must not serve.
 	problems config.Problems
-	// broken holds what is wrong with a plugin's config in an app. It takes out
-	// that app only.
+	// broken holds what is wrong with a plugin's config in an app that has no
+	// earlier one. It takes out that app only.
 	broken map[string]config.Problems
+	// replaced is what is wrong with configs in whose place apps have an earlier one.
+	replaced config.Problems
+	// badConfigs are all configs that a plugin doesn't take.
+	badConfigs map[appPlugin]bool
 }
 
 // assembleOptions is what an assembly needs from its surroundings.
 type assembleOptions struct {
 	sandbox   *sandbox.Sandbox // outlives the assembly
 	upstreams *gateway.Pool    // likewise
-	sources   *sources         // that modules are read from; nil: the files, which nobody watches
 	state     sandbox.State
 	log       *slog.Logger
 	noEnv     bool // secrets may be missing: accounts are not looked at
 	// client gives what stands in the place of an upstream's client, which is nil
 	// where its address is wrong; nil: nothing does.
 	client func(*config.Upstream, client) client
+	// module reads a plugin's module; advice says what to do about an error. nil:
+	// its file.
+	module   func(p *config.Plugin) (wasm []byte, advice string, err error)
+	lastGood lastGood // nil: there are none
 }
 
 // assemble loads every plugin of cfg, checks each config that an app uses and
@@ -62,11 +68,13 @@ func assemble(ctx context.Context, cfg *config.Config, opt assembleOptions) (*as
 		accounts: make(map[string]*wechat.Account, len(cfg.Apps)),
 		broken:   make(map[string]config.Problems),
 
+		badConfigs: make(map[appPlugin]bool),
+
 		pool:      opt.upstreams,
 		upstreams: make(map[string]*gateway.Upstream, len(cfg.Upstreams)),
 	}
 	a.loadPlugins(ctx, opt)
-	a.setConfigs(ctx)
+	a.setConfigs(ctx, opt.lastGood)
 	if err := ctx.Err(); err != nil { // then what was found tells nothing
 		return nil, errors.Join(fmt.Errorf("loading plugins: %w", err), a.close(context.WithoutCancel(ctx)))
 	}
@@ -119,7 +127,11 @@ func (a *assembly) loadPlugins(ctx context.Context, opt assembleOptions) {
 }
 
 func loadPlugin(ctx context.Context, p *config.Plugin, opt assembleOptions) (*sandbox.Plugin, config.Problems) {
-	wasm, advice, err := readModule(p.Source, opt.sources)
+	read := opt.module
+	if read == nil {
+		read = func(p *config.Plugin) ([]byte, string, error) { return readModule(p.Source, nil) }
+	}
+	wasm, advice, err := read(p)
 	if err != nil {
 		return nil, config.Problems{{Pos: p.Pos, Text: fmt.Sprintf("plugin %s: %v", p.Name, err), Advice: advice}}
 	}
@@ -177,49 +189,6 @@ func readModule(file string, from *sources) (wasm []byte, advice string, err err
 		return nil, "compile it with `weft plugin build` and the folder of its source", err
 	}
 	return wasm, "", nil
-}
-
-// setConfigs checks each app's config of each plugin, by the schema first and
-// then by the plugin's own weft_check, and gives the good ones to the plugin. Of
-// a config with values that noEnv left open only the others are checked.
-func (a *assembly) setConfigs(ctx context.Context) {
-	for _, p := range a.cfg.Plugins {
-		loaded := a.plugins[p.Name]
-		if loaded == nil {
-			continue
-		}
-		good := make(map[string]sandbox.Config, len(p.Apps))
-		for _, app := range p.Apps {
-			pc := app.Configs[p.Name]
-			bad := slices.DeleteFunc(loaded.Manifest().CheckConfig(pc.JSON), func(b manifest.ConfigProblem) bool { return pc.Open(b.Pointer) })
-			for _, b := range bad {
-				text := b.Text
-				if b.Pointer != "" {
-					text = b.Pointer + ": " + text
-				}
-				a.breakApp(app, p, pc.PosOf(b.Pointer), text)
-			}
-			if len(bad) == 0 && len(pc.Unknown) == 0 {
-				good[app.Name] = sandbox.Config{JSON: pc.JSON, ID: pc.ID}
-			}
-		}
-		failed := loaded.SetConfigs(ctx, good)
-		for _, app := range p.Apps {
-			if err := failed[app.Name]; err != nil {
-				text := err.Error()
-				if ce := (*sandbox.CallError)(nil); errors.As(err, &ce) {
-					text = ce.Text()
-				}
-				a.breakApp(app, p, app.Configs[p.Name].Pos, text)
-			}
-		}
-	}
-}
-
-func (a *assembly) breakApp(app *config.App, p *config.Plugin, pos config.Pos, text string) {
-	a.broken[app.Name] = append(a.broken[app.Name], config.Problem{
-		Pos: pos, Text: fmt.Sprintf("config of plugin %s for app %s: %s", p.Name, app.Name, text),
-	})
 }
 
 func (a *assembly) openAccounts(now time.Time) {
@@ -299,15 +268,6 @@ func (a *assembly) buildPipelines(opt assembleOptions) {
 	set, problems := pipeline.Build(&cfg, guests, pipeline.KnownWords(documented()), pipeline.Upstreams(services))
 	a.set = set
 	a.problems = append(a.problems, problems...)
-}
-
-// appProblems lists what is wrong with single apps, in the order of the file.
-func (a *assembly) appProblems() config.Problems {
-	var ps config.Problems
-	for _, app := range a.cfg.Apps {
-		ps = append(ps, a.broken[app.Name]...)
-	}
-	return ps
 }
 
 // documented tells whether WeChat's documents have a word as a type or an

@@ -13,6 +13,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/weft-dev/weft/hostapi"
+	"github.com/weft-dev/weft/runtime/config"
 	"github.com/weft-dev/weft/runtime/pipeline"
 	"github.com/weft-dev/weft/runtime/telemetry"
 	"github.com/weft-dev/weft/runtime/wechat"
@@ -69,6 +70,17 @@ func newCallbacks(a *assembly, engine deliverer, m *telemetry.Metrics, log *slog
 		}
 	}
 	return c
+}
+
+// addAbsent adds apps that would be there if their files were right.
+func (c *callbacks) addAbsent(absent []config.SalvagedApp) {
+	for _, ac := range absent {
+		missing := &app{name: ac.Name, broken: true}
+		c.apps[ac.Name] = missing
+		if ac.CallbackPath != "" && c.paths[ac.CallbackPath] == nil {
+			c.paths[ac.CallbackPath] = missing
+		}
+	}
 }
 
 // byName serves /wx/{app}.

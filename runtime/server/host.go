@@ -43,8 +43,9 @@ const (
 
 // Host is a running Weft: listeners, pipelines, plugins and store.
 type Host struct {
-	file      string        // of the configuration
-	server    config.Server // no reload changes it
+	file      string         // of the configuration
+	server    config.Server  // no reload changes it
+	running   *config.Config // the first configuration, of which that and the store hold; used by one goroutine at a time
 	log       *slog.Logger
 	store     store.Store
 	sandbox   *sandbox.Sandbox // of all generations
@@ -54,6 +55,7 @@ type Host struct {
 	metrics   *telemetry.Metrics
 	recorder  recorder
 	current   atomic.Pointer[generation] // that serves; nil before the first does
+	units     *units
 	reloads   *reloads
 	health    *health
 	public    *listener
@@ -92,20 +94,16 @@ func (h *Host) untilEnd(ctx context.Context, hangup <-chan os.Signal) error {
 }
 
 // Start reads file, loads all that it names and accepts callbacks when it
-// returns. The caller stops the Host. ctx bounds the start only.
+// returns. What is broken of it serves as it was accepted last, see units.
+// The caller stops the Host. ctx bounds the start only.
 func Start(ctx context.Context, file string, log *slog.Logger) (*Host, error) {
 	return startWatching(ctx, file, log, time.Tick(watchEvery))
 }
 
 // startWatching is Start with a look at the files at each tick.
 func startWatching(ctx context.Context, file string, log *slog.Logger, ticks <-chan time.Time) (*Host, error) {
-	from := newSources(false)
-	cfg, warnings, err := readConfig(file, false, from)
-	if err != nil {
-		return nil, err
-	}
-	h := &Host{file: file, server: cfg.Server, log: log, metrics: telemetry.NewMetrics(), reloads: newReloads(from, ticks)}
-	if err := h.start(ctx, cfg, warnings, from); err != nil {
+	h := &Host{file: file, log: log, metrics: telemetry.NewMetrics(), reloads: newReloads(ticks)}
+	if err := h.start(ctx); err != nil {
 		return nil, errors.Join(err, h.closeAll(context.WithoutCancel(ctx)))
 	}
 	return h, nil
@@ -113,22 +111,46 @@ func startWatching(ctx context.Context, file string, log *slog.Logger, ticks <-c
 
 // start brings the parts up, each on those before it. What it leaves in h when
 // it fails, closeAll closes.
-func (h *Host) start(ctx context.Context, cfg *config.Config, warnings config.Problems, from *sources) error {
-	if err := h.openParts(ctx, cfg); err != nil {
+func (h *Host) start(ctx context.Context) error {
+	var lost config.Problems
+	from := newSources(false)
+	h.units, lost = openUnits(h.file, from)
+	h.units.discard = h.closeAssembly
+	s, problems, err := h.settle(ctx, from)
+	switch {
+	case err != nil:
 		return err
+	case s == nil:
+		return append(problems, lost...)
 	}
-	a, err := h.assemble(ctx, cfg, from)
-	if err != nil {
-		return err
+	s.assembly.problems = append(lost, s.assembly.problems...)
+	h.current.Store(h.generation(1, s))
+	h.announce(ctx, s.assembly)
+	for _, p := range s.problems {
+		h.log.LogAttrs(ctx, slog.LevelError, "configuration", slog.String("problem", p.String()))
 	}
-	a.problems = append(warnings, a.problems...)
-	h.current.Store(h.generation(1, a))
-	h.announce(ctx, a)
-	if err := h.engine.Start(context.WithoutCancel(ctx), a.set); err != nil {
+	if err := h.engine.Start(context.WithoutCancel(ctx), s.assembly.set); err != nil {
 		return fmt.Errorf("starting the pipelines: %w", err)
 	}
+	h.accept(ctx, s)
 	h.startReloads(ctx)
 	return h.open(ctx)
+}
+
+// settle searches what can serve, in the files as they are now, which are watched
+// from then on.
+func (h *Host) settle(ctx context.Context, from *sources) (*selection, config.Problems, error) {
+	h.units.from = from
+	h.reloads.watch = watch{taken: from}
+	return h.units.settle(ctx, h.assemble)
+}
+
+// accept has what serves be fallen back to from now on.
+func (h *Host) accept(ctx context.Context, s *selection) {
+	if err := h.units.accept(s); err != nil {
+		h.log.LogAttrs(ctx, slog.LevelError, "the next start can't fall back to this configuration", slog.String("error", err.Error()))
+	}
+	h.units.report(ctx, s, s.problems, h.log)
 }
 
 // openParts opens what lives as long as the host does.
@@ -167,25 +189,39 @@ func (h *Host) openParts(ctx context.Context, cfg *config.Config) error {
 	return nil
 }
 
-// assemble loads a configuration. Its errors are the error; a plugin's config
-// that is wrong takes out its app only. The caller closes the assembly.
-func (h *Host) assemble(ctx context.Context, cfg *config.Config, from *sources) (*assembly, error) {
+// assemble is the assembler of the host's units. The first configuration says what
+// the host runs with; what another root can't change without a restart is wrong
+// with it, and doesn't matter in one that was accepted before.
+func (h *Host) assemble(ctx context.Context, cfg *config.Config, root *version) (*assembly, config.Problems, error) {
+	switch running := h.running; {
+	case running == nil:
+		h.running, h.server = cfg, cfg.Server
+		h.units.keepIn(cfg.Server.Data)
+		if err := h.openParts(ctx, cfg); err != nil {
+			return nil, nil, err
+		}
+	case root.modules != nil:
+		same := *cfg
+		same.Server, same.Store = running.Server, running.Store
+		cfg = &same
+	default:
+		if problems := cfg.Restart(running); len(problems) > 0 {
+			return nil, problems, nil
+		}
+	}
 	a, err := assemble(ctx, cfg, assembleOptions{
 		sandbox:   h.sandbox,
 		upstreams: h.upstreams,
-		sources:   from,
 		state:     h.state,
 		log:       h.log,
 		client:    h.recorder.client,
+		module:    h.units.moduleReader(root),
+		lastGood:  h.units.good,
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if a.problems.Err() != nil {
-		h.closeAssembly(ctx, a)
-		return nil, append(a.problems, a.appProblems()...)
-	}
-	return a, nil
+	return a, a.problems, nil
 }
 
 // announce logs what is to be known of an assembly that serves.
@@ -200,9 +236,11 @@ func (h *Host) announce(ctx context.Context, a *assembly) {
 	}
 }
 
-// generation makes one of an assembly, which it owns from then on.
-func (h *Host) generation(number uint64, a *assembly) *generation {
-	return &generation{number: number, since: time.Now(), assembly: a, callbacks: newCallbacks(a, recordedEngine{h.engine, &h.recorder, a}, h.metrics, h.log)}
+// generation makes one of a selection, whose assembly it owns from then on.
+func (h *Host) generation(number uint64, s *selection) *generation {
+	c := newCallbacks(s.assembly, recordedEngine{h.engine, &h.recorder, s.assembly}, h.metrics, h.log)
+	c.addAbsent(s.absent)
+	return &generation{number: number, since: time.Now(), assembly: s.assembly, callbacks: c}
 }
 
 // open binds both listeners, and only then accepts: a start that fails accepts

@@ -354,6 +354,9 @@ func TestBrokenAppKeepsItsQueue(t *testing.T) {
 	}
 	<-answer
 	replaceIn(t, file, "name: good", "name: refused")
+	if err := os.RemoveAll(h.units.kept.dir); err != nil { // else it would have its last good config
+		t.Fatal(err)
+	}
 	broken := startHost(t, file)
 	broken.waitForLog(t, "durable run given up")
 	depth, err := broken.store.Depth(t.Context(), "events")

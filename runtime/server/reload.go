@@ -62,17 +62,10 @@ type reloadRecord struct {
 	at      time.Time // its end
 }
 
-// candidate is a configuration, read and assembled in full, that can take the
-// place of the one that serves.
-type candidate struct {
-	assembly *assembly
-	problems config.Problems // what is wrong in parts that don't serve
-}
-
-// newReloads has the files of from watched, with a look at each tick, once
-// startReloads was called.
-func newReloads(from *sources, ticks <-chan time.Time) *reloads {
-	r := &reloads{requests: make(chan reloadRequest), ticks: ticks, watch: watch{taken: from}, cancel: func() {}, done: make(chan struct{})}
+// newReloads has the files of the configuration watched, with a look at each tick,
+// once startReloads was called.
+func newReloads(ticks <-chan time.Time) *reloads {
+	r := &reloads{requests: make(chan reloadRequest), ticks: ticks, cancel: func() {}, done: make(chan struct{})}
 	close(r.done)
 	return r
 }
@@ -157,21 +150,27 @@ func (h *Host) Reload(ctx context.Context, trigger string) (ReloadResult, error)
 // if there had been none.
 func (h *Host) reload(ctx context.Context, trigger string) (ReloadResult, bool) {
 	began := time.Now()
-	from := newSources(true)
-	c, err := h.prepare(ctx, from)
-	h.reloads.watch = watch{taken: from}
+	s, problems, err := h.settle(ctx, newSources(true))
 	if ctx.Err() != nil {
-		if err == nil {
-			h.closeAssembly(ctx, c.assembly)
+		if s != nil {
+			h.closeAssembly(ctx, s.assembly)
 		}
 		return ReloadResult{}, false
 	}
-	result := ReloadResult{Result: reloadRefused, Generation: h.current.Load().number}
+	result := ReloadResult{Result: reloadRefused, Generation: h.current.Load().number, Problems: problems}
 	switch {
-	case err == nil:
-		result = h.swap(ctx, c)
-	case !errors.As(err, &result.Problems):
+	case err != nil:
 		result.Problems = config.Problems{{Pos: config.Pos{File: h.file}, Text: err.Error()}}
+		h.units.report(ctx, nil, result.Problems, h.log)
+	case s == nil:
+		h.units.report(ctx, nil, problems, h.log)
+	case len(s.problems) > 0 && s.sameAs(h.units.serving):
+		result.Problems = s.problems
+		h.closeAssembly(ctx, s.assembly)
+		h.units.report(ctx, s, s.problems, h.log)
+	default:
+		result = h.swap(ctx, s)
+		h.accept(ctx, s)
 	}
 	h.metrics.Reload(result.Result)
 	h.reloads.last.Store(&reloadRecord{result, trigger, time.Now()})
@@ -190,50 +189,19 @@ func (h *Host) reload(ctx context.Context, trigger string) (ReloadResult, bool) 
 	return result, true
 }
 
-// prepare reads the configuration and assembles it beside what serves. The error
-// is config.Problems where the configuration is wrong or can't take its place.
-// from has the files that were read, then, too. The caller closes the candidate's
-// assembly.
-func (h *Host) prepare(ctx context.Context, from *sources) (*candidate, error) {
-	cfg, warnings, err := readConfig(h.file, false, from)
-	if err != nil {
-		return nil, err
-	}
-	serving := h.current.Load().assembly
-	if problems := cfg.Restart(serving.cfg); len(problems) > 0 {
-		return nil, problems
-	}
-	a, err := h.assemble(ctx, cfg, from)
-	if err != nil {
-		return nil, err
-	}
-	var lost config.Problems // of apps that are served now
-	for _, app := range serving.cfg.Apps {
-		if len(serving.broken[app.Name]) == 0 {
-			lost = append(lost, a.broken[app.Name]...)
-		}
-	}
-	if len(lost) > 0 {
-		h.closeAssembly(ctx, a)
-		return nil, lost
-	}
-	a.problems = append(warnings, a.problems...)
-	return &candidate{assembly: a, problems: a.appProblems()}, nil
-}
-
-// swap has the candidate serve in place of what does.
-func (h *Host) swap(ctx context.Context, c *candidate) ReloadResult {
+// swap has a selection serve in place of what does.
+func (h *Host) swap(ctx context.Context, s *selection) ReloadResult {
 	old := h.current.Load()
-	next := h.generation(old.number+1, c.assembly)
-	drained := h.engine.Swap(c.assembly.set)
+	next := h.generation(old.number+1, s)
+	drained := h.engine.Swap(s.assembly.set)
 	h.current.Store(next)
-	h.announce(ctx, c.assembly)
+	h.announce(ctx, s.assembly)
 	h.reloads.retiring.Go(func() {
 		<-drained // by the end of the engine at the latest
 		h.closeAssembly(ctx, old.assembly)
 	})
-	result := ReloadResult{Result: reloadOK, Generation: next.number, Problems: c.problems}
-	if len(c.problems) > 0 {
+	result := ReloadResult{Result: reloadOK, Generation: next.number, Problems: s.problems}
+	if len(s.problems) > 0 {
 		result.Result = reloadPartial
 	}
 	return result

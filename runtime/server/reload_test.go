@@ -177,19 +177,20 @@ func TestReloadInFlight(t *testing.T) {
 	}
 }
 
-// TestReloadKeepsApps: a reload that would take out an app that is served is
-// refused; an app that is new, and wrong, is out of service alone.
+// TestReloadKeepsApps: an app that is served and gets a config that its plugin
+// refuses keeps the one it had; an app that is new, and wrong, is out of service
+// alone.
 func TestReloadKeepsApps(t *testing.T) {
 	h := startHost(t, writeConfig(t, probeSections(t, appYAML("shop", "encrypted", "with: { probe: { name: good } }\n"))))
 	replaceIn(t, h.file, "name: good", "name: refused")
 	result, err := h.Reload(t.Context(), "test")
-	if err != nil || result.Result != reloadRefused || result.Generation != 1 || len(result.Problems) != 1 || !strings.Contains(result.Problems[0].Text, "config of plugin probe for app shop") {
+	if err != nil || result.Result != reloadPartial || result.Generation != 2 || len(result.Problems) != 1 || !strings.Contains(result.Problems[0].Text, "config of plugin probe for app shop") {
 		t.Errorf("%+v, %v", result, err)
 	}
 	replaceIn(t, h.file, "name: refused", "name: good")
 	replaceIn(t, h.file, "apps:\n", "apps:\n"+appYAML("new", "encrypted", "with: { probe: { name: refused } }\n"))
 	status, answer := h.postReload(t, "")
-	if status != http.StatusUnprocessableEntity || answer.Generation != 2 || answer.Result != reloadPartial || len(answer.Problems) != 1 {
+	if status != http.StatusUnprocessableEntity || answer.Generation != 3 || answer.Result != reloadPartial || len(answer.Problems) != 1 {
 		t.Errorf("%d %+v", status, answer)
 	}
 	a := testAccount(t, wechat.Encrypted)

@@ -377,12 +377,12 @@ func BenchmarkReload(b *testing.B) {
 	h := startHost(b, fiveGoPlugins(b))
 	swap := time.Duration(0)
 	for b.Loop() {
-		c, err := h.prepare(b.Context(), newSources(true))
-		if err != nil {
-			b.Fatal(err)
+		s, problems, err := h.settle(b.Context(), newSources(true))
+		if err != nil || s == nil {
+			b.Fatal(err, problems)
 		}
 		began := time.Now()
-		h.swap(b.Context(), c)
+		h.swap(b.Context(), s)
 		swap += time.Since(began)
 	}
 	h.reloads.retiring.Wait()

@@ -18,10 +18,13 @@ func (h *Host) answerStatus(ec echo.Context) error {
 	serving := h.current.Load()
 	plugins := serving.assembly.plugins
 	doc := statusDoc{
-		Version: Version(), Plugins: []pluginStatus{},
+		Version: Version(), Plugins: []pluginStatus{}, Units: []unitStatus{},
 		Generation: generationStatus{serving.number, serving.since.UTC()}, Reload: h.reloads.status(),
 		Canaries:  canariesStatus(h.engine.Canaries()),
 		Upstreams: upstreamStatuses(h.upstreams), Bounds: boundsOf(h.engine.Load()),
+	}
+	if units := h.units.status.Load(); units != nil {
+		doc.Units = *units
 	}
 	for _, name := range slices.Sorted(maps.Keys(plugins)) {
 		doc.Plugins = append(doc.Plugins, statusOf(plugins[name]))
@@ -34,6 +37,7 @@ type statusDoc struct {
 	Version    string                 `json:"version"` // of the host
 	Generation generationStatus       `json:"generation"`
 	Reload     reloadStatus           `json:"reload"`
+	Units      []unitStatus           `json:"units"`     // the root first, then by name
 	Plugins    []pluginStatus         `json:"plugins"`   // by name
 	Upstreams  []upstreamStatus       `json:"upstreams"` // by name
 	Queues     map[string]queueStatus `json:"queues"`    // by name: events; without the ones that can't be read
