@@ -26,8 +26,7 @@ func readConfigIn(getenv func(string) (string, bool), file string, noEnv bool, f
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading the configuration: %w: name it with -c", err)
 	}
-	secret := func(path string) ([]byte, error) { return from.readAtMost(path, config.MaxExpanded+1) }
-	opt := config.Options{Getenv: getenv, ReadFile: secret, NoEnv: noEnv}
+	opt := config.Options{Getenv: getenv, ReadFile: from.secretReader(), NoEnv: noEnv}
 	found, problems := findIncluded(file, config.Includes(file, src, opt), from)
 	found = slices.DeleteFunc(found, func(f includedFile) bool { return slices.Contains(without, f.file) })
 	sources, more := readIncluded(found, config.MaxFiles-len(src), from)

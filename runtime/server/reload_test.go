@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/weft-dev/weft/hostapi"
 	"github.com/weft-dev/weft/runtime/sandbox"
@@ -250,6 +251,30 @@ func TestReloadSignal(t *testing.T) {
 	cancel()
 	if err := <-done; err != nil {
 		t.Errorf("Serve: %v", err)
+	}
+}
+
+// TestReloadHangUp: whenever the one who asked for a reload goes away, a reload
+// that began goes on to its end.
+func TestReloadHangUp(t *testing.T) {
+	h := startHost(t, writeConfig(t, echoSections()))
+	for i := range 30 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*100*time.Microsecond)
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+h.admin.addr()+"/admin/v1/reload", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if resp, err := http.DefaultClient.Do(req); err == nil {
+			resp.Body.Close()
+		}
+		cancel()
+	}
+	last, err := h.Reload(t.Context(), "test")
+	if err != nil || last.Result != reloadOK {
+		t.Fatalf("%+v, %v", last, err)
+	}
+	if done := h.metric(t, "weft_reload_total"); uint64(done[`result="ok"`]) != last.Generation-1 || done[`result="refused"`] != 0 {
+		t.Errorf("generation %d after %v", last.Generation, done)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/weft-dev/weft/runtime/config"
 	"github.com/weft-dev/weft/runtime/sandbox"
 )
 
@@ -72,6 +73,25 @@ func (s *sources) readAtMost(path string, n int64) ([]byte, error) {
 	return content, err
 }
 
+// secretReader returns a config.Options.ReadFile that reads each file once: it may
+// be a pipe, and all that it is used for has to be the same. It is for one
+// goroutine.
+func (s *sources) secretReader() func(path string) ([]byte, error) {
+	type outcome struct {
+		content []byte
+		err     error
+	}
+	known := map[string]outcome{}
+	return func(path string) ([]byte, error) {
+		r, ok := known[path]
+		if !ok {
+			r.content, r.err = s.readAtMost(path, config.MaxExpanded+1)
+			known[path] = r
+		}
+		return r.content, r.err
+	}
+}
+
 // note keeps how a file was when it was first looked at, and its content as long
 // as it is that file: what came later is a change.
 func (s *sources) note(path string, l look) {
@@ -131,9 +151,13 @@ func (s *sources) same(other *sources) bool {
 }
 
 func (l look) same(other look) bool {
-	if l.info == nil || other.info == nil {
+	switch {
+	case l.info == nil || other.info == nil:
 		return l.info == other.info
+	case !os.SameFile(l.info, other.info) || l.info.Mode() != other.info.Mode():
+		return false
+	case !l.info.Mode().IsRegular(): // reading a pipe changes its time
+		return true
 	}
-	return os.SameFile(l.info, other.info) && l.info.Size() == other.info.Size() && l.info.Mode() == other.info.Mode() &&
-		l.info.ModTime().Equal(other.info.ModTime()) && (!l.read || !other.read || l.hash == other.hash)
+	return l.info.Size() == other.info.Size() && l.info.ModTime().Equal(other.info.ModTime()) && (!l.read || !other.read || l.hash == other.hash)
 }

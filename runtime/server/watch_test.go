@@ -33,12 +33,12 @@ func TestWatch(t *testing.T) {
 		"replaced": {change: func(f string) error {
 			return errors.Join(os.WriteFile(f+"~", []byte("one"), 0o600), os.Rename(f+"~", f))
 		}, want: true},
-		"removed":              {change: os.Remove, want: true},
-		"readable for all":     {mtime: long, change: func(f string) error { return os.Chmod(f, 0o644) }, want: true},
-		"a file in its place":  {change: func(f string) error { return errors.Join(os.Remove(f), os.Mkdir(f, 0o700)) }, want: true},
-		"another file matches": {mtime: long, change: func(f string) error { return os.WriteFile(f+".more", nil, 0o600) }, want: true},
-		"another doesn't":      {mtime: long, change: func(f string) error { return os.WriteFile(filepath.Join(filepath.Dir(f), "x"), nil, 0o600) }},
-		"missing, and made":    {change: func(f string) error { return os.WriteFile(filepath.Join(filepath.Dir(f), "missing"), nil, 0o600) }, want: true},
+		"removed":               {change: os.Remove, want: true},
+		"readable for all":      {mtime: long, change: func(f string) error { return os.Chmod(f, 0o644) }, want: true},
+		"a folder in its place": {change: func(f string) error { return errors.Join(os.Remove(f), os.Mkdir(f, 0o700)) }, want: true},
+		"another file matches":  {mtime: long, change: func(f string) error { return os.WriteFile(f+".more", nil, 0o600) }, want: true},
+		"another doesn't":       {mtime: long, change: func(f string) error { return os.WriteFile(filepath.Join(filepath.Dir(f), "x"), nil, 0o600) }},
+		"missing, and made":     {change: func(f string) error { return os.WriteFile(filepath.Join(filepath.Dir(f), "missing"), nil, 0o600) }, want: true},
 		"written within the file system's time": {change: func(f string) error {
 			info, err := os.Stat(f)
 			if err != nil {
@@ -217,14 +217,26 @@ func TestReloadWatch(t *testing.T) {
 	}
 }
 
-// TestReloadPipe: what can be read once only doesn't hold up a reload.
+// TestReloadPipe: what can be read once only is good for the start; it is no
+// change that it was read, and doesn't hold up a reload.
 func TestReloadPipe(t *testing.T) {
 	file := writeConfig(t, echoSections())
-	h := startHost(t, file)
-	if err := syscall.Mkfifo(filepath.Join(filepath.Dir(file), "token"), 0o600); err != nil {
+	pipe := filepath.Join(filepath.Dir(file), "token")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	replaceIn(t, file, "token: "+testToken, "token: \"${file:token}\"")
+	written := make(chan error)
+	go func() { written <- os.WriteFile(pipe, []byte(testToken), 0o600) }()
+	ticks := make(chan time.Time)
+	h := startTicking(t, file, ticks)
+	if err := <-written; err != nil {
+		t.Fatal(err)
+	}
+	tick(ticks)
+	if doc := h.status(t); doc.Reload.Last != nil {
+		t.Errorf("reading it is a change: %+v", doc.Reload.Last)
+	}
 	result, err := h.Reload(t.Context(), "test")
 	if err != nil || result.Result != reloadRefused || !strings.Contains(result.Problems.Error(), "is not a regular file, which can't be read again: the change needs a restart") {
 		t.Errorf("%+v, %v", result, err)

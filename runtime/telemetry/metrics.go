@@ -56,6 +56,9 @@ func NewMetrics() *Metrics {
 		reloads:      counter("weft_reload_total", "Reloads of the configuration by what came of them.", "result"),
 		evicted:      prometheus.NewCounter(prometheus.CounterOpts{Name: "weft_records_evicted_total", Help: "Event records dropped before their time for want of room."}),
 	}
+	for _, result := range []string{"ok", "partial", "refused"} {
+		m.reloads.WithLabelValues(result) // 0, so that the first one is an increase
+	}
 	m.registry.MustRegister(m.callbacks, m.events, m.eventSeconds, m.stageSeconds, m.stageErrors, m.deadLetters, m.overflows, m.lateReplies, m.reloads, m.canaryEvents, m.evicted,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
