@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"strings"
 	"time"
 
@@ -14,10 +15,16 @@ func init() { sdk.Handle(ledger) }
 func main() {}
 
 // ledger understands 'put K', 'slow K' (takes two seconds, then puts), 'note K'
-// (puts, and answers nothing) and 'get K'. put counts: the answer and the value are how often K was put.
+// (puts, and answers nothing), 'flaky K' (fails at the first attempt, then does as
+// note) and 'get K'. put counts: the answer and the value are how often K was put.
 func ledger(c *sdk.Call) (sdk.Outcome, error) {
 	verb, key, _ := strings.Cut(c.Event.Content, " ")
 	switch verb {
+	case "flaky":
+		if c.Event.Attempt < 2 {
+			return sdk.Done, errors.New("as it was asked to")
+		}
+		fallthrough
 	case "note":
 		_, err := c.State().Add(key, 1, sdk.StateOptions{})
 		return sdk.Done, err
