@@ -35,9 +35,10 @@ type appBench struct {
 	engine   *pipeline.Engine
 	public   *echo.Echo
 
-	mu        sync.Mutex
+	under     sync.Mutex                // guards what follows
 	upstreams map[string]*config.Canned // of the event under way
-	unasked   []string                  // upstreams that it asked and that have no answer
+	asked     []string                  // upstreams that it asked
+	unasked   []string                  // those of them that have no answer
 	answer    *pipeline.Answer          // of the event under way; nil: none yet
 	eventID   string                    // of the event under way
 	order     map[string]int            // of the events by id
@@ -120,6 +121,7 @@ type benchResult struct {
 	answer  pipeline.Answer
 	reply   *hostapi.Reply // that WeChat gets; nil: none
 	traces  []*pipeline.Trace
+	asked   []string
 	unasked []string
 	wrong   string // what is wrong with the answer; "": nothing
 }
@@ -127,9 +129,9 @@ type benchResult struct {
 // deliver sets the clock, has what is due then run, and posts a callback. It
 // returns when all is over that the event has set off and that is due.
 func (b *appBench) deliver(ctx context.Context, now time.Time, doc []byte, upstreams map[string]*config.Canned) (*benchResult, error) {
-	b.mu.Lock()
-	b.upstreams, b.unasked, b.answer, b.eventID = upstreams, nil, nil, ""
-	b.mu.Unlock()
+	b.under.Lock()
+	b.upstreams, b.asked, b.unasked, b.answer, b.eventID = upstreams, nil, nil, nil, ""
+	b.under.Unlock()
 	if now.Before(b.clock.now()) { // a clock doesn't go back; then it stands still
 		now = b.clock.now()
 	}
@@ -146,9 +148,9 @@ func (b *appBench) deliver(ctx context.Context, now time.Time, doc []byte, upstr
 	if err := b.engine.Idle(ctx); err != nil {
 		return nil, err
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	r := &benchResult{event: b.eventID, traces: b.sorted(), unasked: b.unasked}
+	b.under.Lock()
+	defer b.under.Unlock()
+	r := &benchResult{event: b.eventID, traces: b.sorted(), asked: b.asked, unasked: b.unasked}
 	if b.answer == nil {
 		r.wrong = fmt.Sprintf("the callback was answered HTTP %d: %s", status, errorMessage(body))
 		return r, nil
@@ -195,23 +197,23 @@ func (b *appBench) post(ctx context.Context, account *wechat.Account, doc []byte
 
 // Deliver implements deliverer: a delivery's own times go by the real clock.
 func (b *appBench) Deliver(ctx context.Context, d pipeline.Delivery) pipeline.Answer {
-	b.mu.Lock()
+	b.under.Lock()
 	b.eventID = d.Event.ID
 	if _, seen := b.order[b.eventID]; !seen {
 		b.order[b.eventID] = len(b.order)
 	}
-	b.mu.Unlock()
+	b.under.Unlock()
 	d.Arrived = time.Now()
 	a := b.engine.Deliver(ctx, d)
-	b.mu.Lock()
-	defer b.mu.Unlock()
+	b.under.Lock()
+	defer b.under.Unlock()
 	b.answer = &a
 	return a
 }
 
 func (b *appBench) watch(t *pipeline.Trace) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+	b.under.Lock()
+	defer b.under.Unlock()
 	b.traces = append(b.traces, t)
 }
 
@@ -257,8 +259,9 @@ func (c *cannedClient) Timeout() time.Duration { return c.upstream.Timeout }
 
 // Post gives the answer of the event under way.
 func (c *cannedClient) Post(_ context.Context, r *gateway.Request) (gateway.Answer, error) {
-	c.bench.mu.Lock()
-	defer c.bench.mu.Unlock()
+	c.bench.under.Lock()
+	defer c.bench.under.Unlock()
+	c.bench.asked = append(c.bench.asked, c.upstream.Name)
 	canned := c.bench.upstreams[c.upstream.Name]
 	switch {
 	case canned == nil:

@@ -31,6 +31,9 @@ type bench struct {
 	dir     string
 	store   store.Store
 	sandbox *sandbox.Sandbox
+
+	mu      sync.Mutex
+	changed map[touchedKey]bool // keys of state that plugins changed since the last takeChanged
 }
 
 // openBench makes a bench whose clock shows now. The caller closes it, also after
@@ -67,7 +70,55 @@ func (b *bench) close(ctx context.Context) error {
 }
 
 // state is what plugins keep here.
-func (b *bench) state() *pluginState { return &pluginState{store: b.store, log: b.log.logger()} }
+func (b *bench) state() sandbox.State {
+	return &benchState{pluginState{store: b.store, log: b.log.logger()}, b}
+}
+
+// benchState notes which keys are changed.
+type benchState struct {
+	pluginState
+	bench *bench
+}
+
+// State does one operation as a host does.
+func (s *benchState) State(ctx context.Context, scope sandbox.StateCall, req *hostapi.StateRequest, resp *hostapi.StateResponse) hostapi.Status {
+	status := s.pluginState.State(ctx, scope, req, resp)
+	if status == hostapi.OK && req.Op != hostapi.StateGet {
+		k := touchedKey{app: scope.App, plugin: scope.Plugin, key: req.Key}
+		if req.Scope == hostapi.ScopeUser {
+			k.user = scope.User
+		}
+		s.bench.mu.Lock()
+		defer s.bench.mu.Unlock()
+		if s.bench.changed == nil {
+			s.bench.changed = map[touchedKey]bool{}
+		}
+		s.bench.changed[k] = true
+	}
+	return status
+}
+
+// takeChanged gives the keys that were changed, and forgets them.
+func (b *bench) takeChanged() map[touchedKey]bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	changed := b.changed
+	b.changed = nil
+	return changed
+}
+
+// value is what a key of state holds, nil where nothing.
+func (b *bench) value(ctx context.Context, app string, v config.StateValue) ([]byte, error) {
+	bucket, key := caseKey(app, v)
+	got, err := b.store.Get(ctx, bucket, key)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("reading the state: %w", err)
+	}
+	return append([]byte{}, got...), nil
+}
 
 // give puts values into the state of an app.
 func (b *bench) give(ctx context.Context, app string, values []config.StateValue) error {
@@ -87,15 +138,9 @@ func (b *bench) give(ctx context.Context, app string, values []config.StateValue
 // compare holds the state of an app against what is expected.
 func (b *bench) compare(ctx context.Context, r *CaseReport, app string, want []config.StateValue) error {
 	for _, v := range want {
-		bucket, key := caseKey(app, v)
-		got, err := b.store.Get(ctx, bucket, key)
-		switch {
-		case errors.Is(err, store.ErrNotFound):
-			got = nil
-		case err != nil:
-			return fmt.Errorf("%s: reading the state: %w", v.Pos, err)
-		case got == nil:
-			got = []byte{}
+		got, err := b.value(ctx, app, v)
+		if err != nil {
+			return fmt.Errorf("%s: %w", v.Pos, err)
 		}
 		if (got == nil) != (v.Value == nil) || string(got) != string(v.Value) {
 			r.fail(v.Pos, "state "+stateName(v), shownValue(v.Value), shownValue(got), "")

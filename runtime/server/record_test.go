@@ -118,6 +118,10 @@ func TestRecord(t *testing.T) {
 	if !got.OK() || got.Passed != 1 || got.Cases[0].Events != report.Events {
 		t.Errorf("%s\n%s", failures(got), src)
 	}
+	same, err := Replay(t.Context(), ReplayOptions{Files: []string{filepath.Join(filepath.Dir(file), "cases.yaml")}, Config: file, Against: file})
+	if err != nil || !same.OK() || same.Events != report.Events || len(same.Differences) > 0 {
+		t.Errorf("replayed against itself: %+v, %v", same, err)
+	}
 	if t.Failed() {
 		t.Log(src)
 	}
