@@ -9,12 +9,13 @@ import (
 	"github.com/weft-dev/weft/runtime/config"
 )
 
-// openUnits makes the units of a root file that from reads, with what was accepted
-// before the start. Of that it says what can't be used.
-func openUnits(file string, from *sources) (*units, config.Problems) {
-	u := &units{file: file, from: from, accepted: map[string]*version{}}
+// openUnits makes the units of a host that starts, with what was accepted before.
+// Of that it says what can't be used.
+func openUnits(r *reading) (*units, config.Problems) {
+	file := r.file
+	u := &units{file: file, reading: r, accepted: map[string]*version{}}
 	var problems config.Problems
-	for _, dir := range dataFolders(file) {
+	for _, dir := range r.dataFolders() {
 		k := &keptFolder{dir: filepath.Join(dir, keptName)}
 		state, err := k.load()
 		if err != nil {
@@ -30,7 +31,7 @@ func openUnits(file string, from *sources) (*units, config.Problems) {
 				problems = append(problems, u.notKept(kept.Name, err))
 				continue
 			}
-			u.accepted[kept.Name] = newVersion(includedFile{file: pathOf(file, kept.Name), name: kept.Name}, src, from)
+			u.accepted[kept.Name] = newVersion(includedFile{file: pathOf(file, kept.Name), name: kept.Name}, src, r)
 		}
 		if root := u.accepted[""]; root != nil {
 			root.unit.file = file
@@ -53,14 +54,12 @@ func (u *units) notKept(name string, err error) config.Problem {
 
 // dataFolders are where server.data may be: what the root says, as far as it can
 // be read, then the default.
-func dataFolders(file string) []string {
-	byDefault := filepath.Join(filepath.Dir(file), "data")
-	src, err := readAtMost(file, config.MaxFile+1)
-	if err != nil { // settle says so
+func (r *reading) dataFolders() []string {
+	byDefault := filepath.Join(filepath.Dir(r.file), "data")
+	if r.newest == nil {
 		return []string{byDefault}
 	}
-	v := newVersion(includedFile{file: file}, src, nil)
-	if dir := config.Salvage(file, src, v.options()).Data; dir != "" && dir != byDefault {
+	if dir := config.Salvage(r.file, r.newest.src, r.newest.options()).Data; dir != "" && dir != byDefault {
 		return []string{dir, byDefault}
 	}
 	return []string{byDefault}

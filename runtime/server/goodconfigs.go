@@ -60,11 +60,11 @@ func (u *units) restoreGoods() {
 	for _, v := range u.accepted {
 		byFile[v.unit.file] = v
 	}
-	for _, app := range parseWhatGoes(root, u.accepted) {
+	for _, app := range goodApps(root, u.accepted) {
 		u.goods.take(app, root, included(byFile[app.Pos.File]))
 	}
 	for _, c := range u.before {
-		u.goods.takeOne(c, u.kept, u.file)
+		u.takeGood(c)
 	}
 }
 
@@ -76,9 +76,9 @@ func included(v *version) *version {
 	return v
 }
 
-// parseWhatGoes returns the apps of a root and those of the other versions that
-// have no errors with it.
-func parseWhatGoes(root *version, versions map[string]*version) []*config.App {
+// goodApps returns the apps of a root and those of the other versions that have
+// no errors with it.
+func goodApps(root *version, versions map[string]*version) []*config.App {
 	var sources []config.Source
 	for name, v := range versions {
 		if name != "" {
@@ -91,37 +91,35 @@ func parseWhatGoes(root *version, versions map[string]*version) []*config.App {
 			return cfg.Apps
 		}
 		before := len(sources)
-		sources = slices.DeleteFunc(sources, func(s config.Source) bool {
-			return slices.ContainsFunc(problems, func(p config.Problem) bool { return !p.Warning && p.Pos.File == s.File })
-		})
+		sources = slices.DeleteFunc(sources, func(s config.Source) bool { return len(ofFile(problems, s.File)) > 0 })
 		if len(sources) == before { // it is the root
 			return nil
 		}
 	}
 }
 
-// takeOne merges a config of an app that served with another one than its unit
+// takeGood merges a config of an app that served with another one than its unit
 // has. Where that can't be done any more, there is none.
-func (g goodConfigs) takeOne(c acceptedConfig, kept *keptFolder, file string) {
+func (u *units) takeGood(c acceptedConfig) {
 	key := appPlugin{c.App, c.Plugin}
-	delete(g, key)
-	src, err := kept.source(c.Root)
+	delete(u.goods, key)
+	src, err := u.kept.source(c.Root)
 	if err != nil {
 		return
 	}
-	root := newVersion(includedFile{file: file}, src, nil)
+	root := newVersion(includedFile{file: u.file}, src, u.reading)
 	versions := map[string]*version{}
 	var unit *version
 	if c.Unit != "" {
-		if src, err = kept.source(c.Source); err != nil {
+		if src, err = u.kept.source(c.Source); err != nil {
 			return
 		}
-		unit = newVersion(includedFile{file: pathOf(file, c.Unit), name: c.Unit}, src, nil)
+		unit = newVersion(includedFile{file: pathOf(u.file, c.Unit), name: c.Unit}, src, u.reading)
 		versions[c.Unit] = unit
 	}
-	for _, app := range parseWhatGoes(root, versions) {
+	for _, app := range goodApps(root, versions) {
 		if good, ok := app.Configs[c.Plugin]; ok && app.Name == c.App {
-			g[key] = goodConfig{sandbox.Config{JSON: good.JSON, ID: good.ID}, root, unit}
+			u.goods[key] = goodConfig{sandbox.Config{JSON: good.JSON, ID: good.ID}, root, unit}
 		}
 	}
 }

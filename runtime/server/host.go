@@ -113,10 +113,10 @@ func startWatching(ctx context.Context, file string, log *slog.Logger, ticks <-c
 // it fails, closeAll closes.
 func (h *Host) start(ctx context.Context) error {
 	var lost config.Problems
-	from := newSources(false)
-	h.units, lost = openUnits(h.file, from)
+	first := read(h.file, newSources(false))
+	h.units, lost = openUnits(first)
 	h.units.discard = h.closeAssembly
-	s, problems, err := h.settle(ctx, from)
+	s, problems, err := h.settle(ctx, first)
 	switch {
 	case err != nil:
 		return err
@@ -126,7 +126,7 @@ func (h *Host) start(ctx context.Context) error {
 	s.assembly.problems = append(lost, s.assembly.problems...)
 	h.current.Store(h.generation(1, s))
 	h.announce(ctx, s.assembly)
-	for _, p := range s.problems {
+	for _, p := range few(s.problems, config.MaxProblems) {
 		h.log.LogAttrs(ctx, slog.LevelError, "configuration", slog.String("problem", p.String()))
 	}
 	if err := h.engine.Start(context.WithoutCancel(ctx), s.assembly.set); err != nil {
@@ -137,12 +137,11 @@ func (h *Host) start(ctx context.Context) error {
 	return h.open(ctx)
 }
 
-// settle searches what can serve, in the files as they are now, which are watched
-// from then on.
-func (h *Host) settle(ctx context.Context, from *sources) (*selection, config.Problems, error) {
-	h.units.from = from
-	h.reloads.watch = watch{taken: from}
-	return h.units.settle(ctx, h.assemble)
+// settle searches what can serve, of a reading. Its files are watched from then
+// on.
+func (h *Host) settle(ctx context.Context, r *reading) (*selection, config.Problems, error) {
+	h.reloads.watch = watch{taken: r.from}
+	return h.units.settle(ctx, r, h.assemble)
 }
 
 // accept has what serves be fallen back to from now on.

@@ -150,7 +150,7 @@ func (h *Host) Reload(ctx context.Context, trigger string) (ReloadResult, error)
 // if there had been none.
 func (h *Host) reload(ctx context.Context, trigger string) (ReloadResult, bool) {
 	began := time.Now()
-	s, problems, err := h.settle(ctx, newSources(true))
+	s, problems, err := h.settle(ctx, read(h.file, newSources(true)))
 	if ctx.Err() != nil {
 		if s != nil {
 			h.closeAssembly(ctx, s.assembly)
@@ -172,6 +172,7 @@ func (h *Host) reload(ctx context.Context, trigger string) (ReloadResult, bool) 
 		result = h.swap(ctx, s)
 		h.accept(ctx, s)
 	}
+	result.Problems = few(result.Problems, config.MaxProblems)
 	h.metrics.Reload(result.Result)
 	h.reloads.last.Store(&reloadRecord{result, trigger, time.Now()})
 	level, msg := slog.LevelInfo, "reloaded"

@@ -377,7 +377,7 @@ func BenchmarkReload(b *testing.B) {
 	h := startHost(b, fiveGoPlugins(b))
 	swap := time.Duration(0)
 	for b.Loop() {
-		s, problems, err := h.settle(b.Context(), newSources(true))
+		s, problems, err := h.settle(b.Context(), read(h.file, newSources(true)))
 		if err != nil || s == nil {
 			b.Fatal(err, problems)
 		}

@@ -27,7 +27,7 @@ type candidate struct {
 
 // round reads what a root includes. Problems with an error in them are the root's.
 func (u *units) round(root *version, newest bool) (*round, config.Problems) {
-	found, problems := findIncluded(u.file, config.Includes(u.file, root.src, root.options()), u.from)
+	found, problems := findIncluded(u.file, config.Includes(u.file, root.src, root.options()), u.reading.from)
 	for i := range problems {
 		if problems[i].Pos.File != u.file { // a file too many doesn't hold up the others
 			problems[i].Warning = true
@@ -41,7 +41,7 @@ func (u *units) round(root *version, newest bool) (*round, config.Problems) {
 	for _, f := range found {
 		c := &candidate{unit: f, accepted: u.accepted[f.name]}
 		r.candidates = append(r.candidates, c)
-		src, err := f.read(int64(max(0, min(config.MaxFile, left)))+1, u.from)
+		src, err := f.read(int64(max(0, min(config.MaxFile, left)))+1, u.reading.from)
 		if err != nil {
 			c.fallBack(config.Problems{{Pos: config.Pos{File: f.file}, Text: err.Error()}}, c.accepted)
 			continue
@@ -49,7 +49,7 @@ func (u *units) round(root *version, newest bool) (*round, config.Problems) {
 		if len(src) <= left {
 			left -= len(src)
 		}
-		c.newest = newVersion(f, src, u.from)
+		c.newest = newVersion(f, src, u.reading)
 		c.current = c.newest
 	}
 	return r, problems

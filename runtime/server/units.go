@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"sync/atomic"
@@ -15,7 +14,7 @@ import (
 // used by one goroutine at a time, its status by any.
 type units struct {
 	file     string                                 // of the root
-	from     *sources                               // that reads the files this time
+	reading  *reading                               // of the files this time
 	kept     *keptFolder                            // what was accepted before the start is read from it, and what is accepted is kept in it
 	accepted map[string]*version                    // by name: the last that served; the root's has no name
 	goods    goodConfigs                            // of apps that serve, or did; nil: not restored yet
@@ -40,20 +39,21 @@ type selection struct {
 // The error is what has nothing to do with the configuration.
 type assembler func(ctx context.Context, cfg *config.Config, root *version) (*assembly, config.Problems, error)
 
-// settle finds the newest versions that can serve together. Each unit begins with
+// settle finds, of a reading, the newest versions that can serve together. Each unit begins with
 // what its file has now; one that has errors falls back to its accepted version,
 // and is left out where it has none, or where that has errors, too. A root that
 // breaks an accepted unit is refused for that. Where no root can serve, the
 // selection is nil and the problems are the roots'.
 //
 // The caller closes the selection's assembly.
-func (u *units) settle(ctx context.Context, assemble assembler) (*selection, config.Problems, error) {
+func (u *units) settle(ctx context.Context, r *reading, assemble assembler) (*selection, config.Problems, error) {
+	u.reading = r
 	var refused config.Problems
-	newest, err := u.readRoot()
-	if err != nil && u.accepted[""] == nil {
+	newest := r.newest
+	switch err := r.err; {
+	case err != nil && u.accepted[""] == nil:
 		return nil, nil, err
-	}
-	if err != nil {
+	case err != nil:
 		refused = config.Problems{{Pos: config.Pos{File: u.file}, Text: err.Error()}}
 	}
 	for _, root := range []*version{newest, u.accepted[""]} {
@@ -73,15 +73,6 @@ func (u *units) settle(ctx context.Context, assemble assembler) (*selection, con
 		refused = append(refused, problems...)
 	}
 	return nil, refused, nil
-}
-
-// readRoot reads the root file.
-func (u *units) readRoot() (*version, error) {
-	src, err := u.from.readAtMost(u.file, config.MaxFile+1)
-	if err != nil {
-		return nil, fmt.Errorf("reading the configuration: %w: name it with -c", err)
-	}
-	return newVersion(includedFile{file: u.file}, src, u.from), nil
 }
 
 // try looks for versions of the included units that serve with a root. Where

@@ -302,6 +302,27 @@ func TestUnitsHostileFolder(t *testing.T) {
 	}
 }
 
+// TestUnitsManyProblems: what is told of a reload and of a unit is bounded.
+func TestUnitsManyProblems(t *testing.T) {
+	files := map[string]string{}
+	for i := range 20 {
+		files[fmt.Sprintf("apps/app%d.yaml", i)] = "weft: 1\n" + strings.Repeat("x: 1\n", 30)
+	}
+	h := startHost(t, writeUnits(t, rootOf("r1"), files))
+	_, answer := h.postReload(t, "")
+	if n := len(answer.Problems); n != config.MaxProblems+1 || answer.Problems[n-1].Text != "and 500 more" {
+		t.Errorf("%d problems: %+v", n, answer.Problems[n-1])
+	}
+	for _, u := range h.status(t).Units[1:] {
+		if n := len(u.Problems); n != maxUnitProblems+1 || u.Problems[n-1].Text != "and 20 more" {
+			t.Errorf("%d problems: %+v", n, u.Problems)
+		}
+	}
+	if n := len(h.log.lines(t, "configuration")); n != config.MaxProblems+1 {
+		t.Errorf("%d lines in the log", n)
+	}
+}
+
 // TestUnitsKeepNoSecret: what is kept has no expanded value.
 func TestUnitsKeepNoSecret(t *testing.T) {
 	file := writeUnits(t, rootOf("r1"), map[string]string{

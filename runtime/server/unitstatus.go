@@ -2,7 +2,9 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/weft-dev/weft/runtime/config"
@@ -14,6 +16,9 @@ const (
 	unitKept    = "kept"    // an earlier version of it does
 	unitAbsent  = "absent"  // nothing of it does: its apps answer 503
 )
+
+// maxUnitProblems are the problems of one unit in the status.
+const maxUnitProblems = 10
 
 // unitStatus is a unit in GET /admin/v1/status.
 type unitStatus struct {
@@ -52,7 +57,7 @@ func (u *units) report(ctx context.Context, s *selection, problems config.Proble
 			log.LogAttrs(ctx, level, "unit "+state, slog.String("file", unit.file))
 		}
 		states[unit.file] = next
-		all = append(all, unitStatus{File: unit.file, State: state, Since: next.since, Problems: problemsStatus(ofFile(problems, unit.file))})
+		all = append(all, unitStatus{File: unit.file, State: state, Since: next.since, Problems: problemsStatus(few(ofFile(problems, unit.file), maxUnitProblems))})
 	}
 	root := includedFile{file: u.file}
 	switch {
@@ -86,4 +91,13 @@ func ofFile(problems config.Problems, file string) config.Problems {
 		}
 	}
 	return some
+}
+
+// few returns at most n problems and one more that counts the rest.
+func few(problems config.Problems, n int) config.Problems {
+	if len(problems) <= n+1 {
+		return problems
+	}
+	rest := config.Problem{Pos: config.Pos{File: problems[n].Pos.File}, Text: fmt.Sprintf("and %d more", len(problems)-n)}
+	return append(slices.Clip(problems[:n]), rest)
 }

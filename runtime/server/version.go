@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"sync"
@@ -17,7 +18,7 @@ type version struct {
 	unit    includedFile // of the root without a name
 	src     []byte
 	sum     string   // SHA-256 of src in hex
-	from    *sources // that reads the secret files
+	reading *reading // that reads the secret files
 	secrets map[string]secretRead
 	// modules are those that an accepted root serves with: SHA-256 in hex, by
 	// plugin. nil: the ones in the plugins' files.
@@ -29,15 +30,47 @@ type secretRead struct {
 	err     error
 }
 
-func newVersion(unit includedFile, src []byte, from *sources) *version {
-	return &version{unit: unit, src: src, sum: digest(src), from: from, secrets: map[string]secretRead{}}
+// reading is one look at the files of a configuration. It reads the root and each
+// secret file once, which a pipe allows.
+type reading struct {
+	file    string
+	from    *sources
+	newest  *version // the root
+	err     error    // why it can't be read
+	secrets map[string]secretRead
+}
+
+// read begins a reading with the root file.
+func read(file string, from *sources) *reading {
+	r := &reading{file: file, from: from, secrets: map[string]secretRead{}}
+	src, err := from.readAtMost(file, config.MaxFile+1)
+	if err != nil {
+		r.err = fmt.Errorf("reading the configuration: %w: name it with -c", err)
+		return r
+	}
+	r.newest = newVersion(includedFile{file: file}, src, r)
+	return r
+}
+
+// secret reads a secret file.
+func (r *reading) secret(path string) secretRead {
+	s, ok := r.secrets[path]
+	if !ok {
+		s.content, s.err = r.from.readAtMost(path, config.MaxExpanded+1)
+		r.secrets[path] = s
+	}
+	return s
+}
+
+func newVersion(unit includedFile, src []byte, r *reading) *version {
+	return &version{unit: unit, src: src, sum: digest(src), reading: r, secrets: map[string]secretRead{}}
 }
 
 // readFile is config.Options.ReadFile.
 func (v *version) readFile(path string) ([]byte, error) {
 	r, ok := v.secrets[path]
 	if !ok {
-		r.content, r.err = v.from.readAtMost(path, config.MaxExpanded+1)
+		r = v.reading.secret(path)
 		v.secrets[path] = r
 	}
 	return r.content, r.err
@@ -63,7 +96,7 @@ func (v *version) same(other *version) bool {
 // moduleReader returns what reads a plugin's module for a root: its file, or what
 // the root was accepted with. Many goroutines may call it.
 func (u *units) moduleReader(root *version) func(p *config.Plugin) (wasm []byte, advice string, err error) {
-	from := u.from
+	from := u.reading.from
 	var mu sync.Mutex // of kept
 	return func(p *config.Plugin) ([]byte, string, error) {
 		sum, ok := root.modules[p.Name]
