@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -170,8 +171,13 @@ func readAtMost(file string, n int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	src, err := io.ReadAll(io.LimitReader(f, n))
-	return src, errors.Join(err, f.Close())
+	var src bytes.Buffer
+	info, err := f.Stat()
+	if err == nil {
+		src.Grow(int(min(info.Size(), n)) + bytes.MinRead) // a module has megabytes
+		_, err = src.ReadFrom(io.LimitReader(f, n))
+	}
+	return src.Bytes(), errors.Join(err, f.Close())
 }
 
 // reason is what happened to a file, without its path, which stands before it.
