@@ -45,6 +45,12 @@ type appBench struct {
 	traces    []*pipeline.Trace         // of the runs that ended since the last take
 }
 
+// benchTime is what an event may take over its pipeline's deadline, with all that
+// it sets off.
+const benchTime = time.Minute
+
+var errBenchTime = errors.New("an event sets off what does not end")
+
 // Secrets of apps on a bench. They keep nothing from anybody.
 const (
 	benchToken = "bench"
@@ -129,6 +135,8 @@ type benchResult struct {
 // deliver sets the clock, has what is due then run, and posts a callback. It
 // returns when all is over that the event has set off and that is due.
 func (b *appBench) deliver(ctx context.Context, now time.Time, doc []byte, upstreams map[string]*config.Canned) (*benchResult, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, b.app.Pipeline.Deadline+benchTime, errBenchTime)
+	defer cancel()
 	b.under.Lock()
 	b.upstreams, b.asked, b.unasked, b.answer, b.eventID = upstreams, nil, nil, nil, ""
 	b.under.Unlock()

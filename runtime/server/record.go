@@ -144,6 +144,25 @@ type recording struct {
 	whole    map[string]bool          // events that were recorded, by id
 	touched  map[touchedKey]bool
 	leftOut  int
+
+	owns atomic.Pointer[ownOf]
+}
+
+// ownOf is what an app's operator has written himself, of the app that was looked
+// at last.
+type ownOf struct {
+	app *config.App
+	own func(string) bool
+}
+
+// own is ownTexts of an app.
+func (s *recording) own(app *config.App) func(string) bool {
+	if o := s.owns.Load(); o != nil && o.app == app {
+		return o.own
+	}
+	o := &ownOf{app, ownTexts(app)}
+	s.owns.Store(o)
+	return o.own
 }
 
 type touchedKey struct {
@@ -475,7 +494,7 @@ func (e recordedEngine) Deliver(ctx context.Context, d pipeline.Delivery) pipeli
 	}
 	own := func(string) bool { return false }
 	if app, err := findApp(e.assembly.cfg, d.App); err == nil {
-		own = ownTexts(app)
+		own = s.own(app)
 	}
 	s.began(d.Event, e.assembly.accounts[d.App], own, d.Arrived)
 	a := e.deliverer.Deliver(ctx, d)

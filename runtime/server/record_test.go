@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -125,6 +126,35 @@ func TestRecord(t *testing.T) {
 	if t.Failed() {
 		t.Log(src)
 	}
+}
+
+// Many at once are recorded whole, or counted, and nobody waits for it.
+func TestRecordUnderLoad(t *testing.T) {
+	file := writeConfig(t, echoSections())
+	h := startHost(t, file)
+	account := testAccount(t, wechat.Encrypted)
+	const senders, each = 8, 40
+	src, report := record(t, h, RecordOptions{App: "shop", Count: senders * each, For: 10 * time.Second}, func() {
+		var wg sync.WaitGroup
+		for s := range senders {
+			wg.Go(func() {
+				for i := range each {
+					doc := textFrom(fmt.Sprintf("oSender%d", s), fmt.Sprint(s*1000+i), fmt.Sprintf("I am oSender%d, 138000%05d", s, i))
+					if status, _, body := postTo(t, h.url("/wx/shop"), seal(account, doc, time.Now())); status != http.StatusOK {
+						t.Errorf("%d %s", status, body)
+					}
+				}
+			})
+		}
+		wg.Wait()
+	})
+	if report.Events+report.LeftOut != senders*each {
+		t.Errorf("%+v", report)
+	}
+	if strings.Contains(src, "oSender") || strings.Contains(src, "138000") {
+		t.Error("somebody's data is in the file")
+	}
+	mustPass(t, runCasesBeside(t, file, src), 1)
 }
 
 // A recording that is over has left nothing behind: the next one may begin, and

@@ -166,6 +166,9 @@ func (t *tape) write(w io.Writer) error {
 		t.writeCase(&b, app, rest[:n])
 		rest = rest[n:]
 	}
+	if _, problems := config.ParseCases("the recording", b.Bytes()); problems.Err() != nil {
+		return fmt.Errorf("the host told what makes no cases: %w", problems)
+	}
 	_, err := w.Write(b.Bytes())
 	return err
 }

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/weft-dev/weft/hostapi"
 )
@@ -43,18 +44,26 @@ const maxReplaced = 20_000
 // same for the same one, of the same form, and known again where it stands in
 // another text. It is for one goroutine at a time, and keeps what it has seen.
 type replacer struct {
-	seen     map[seenValue]string
-	made     map[string]bool // what it has put in place
-	counts   [kindsOfPersonal]int
-	literals *strings.Replacer // of what was seen; nil: to be made anew
+	seen   map[seenValue]string
+	made   map[string]bool // what it has put in place
+	counts [kindsOfPersonal]int
+	words  map[string]string // what was seen and is one word of ASCII
+	loose  []looseValue      // what was seen and is not, the longest first
 }
+
+// maxLoose bounds what is looked for in every text.
+const maxLoose = 1000
+
+type looseValue struct{ text, made string }
 
 type seenValue struct {
 	kind personal
 	text string
 }
 
-func newReplacer() *replacer { return &replacer{seen: map[seenValue]string{}, made: map[string]bool{}} }
+func newReplacer() *replacer {
+	return &replacer{seen: map[seenValue]string{}, made: map[string]bool{}, words: map[string]string{}}
+}
 
 // value gives what stands for a value of a kind.
 func (r *replacer) value(kind personal, text string) string {
@@ -70,7 +79,8 @@ func (r *replacer) value(kind personal, text string) string {
 	}
 	r.counts[kind]++
 	made := invent(kind, text, r.counts[kind])
-	r.seen[key], r.made[made], r.literals = made, true, nil
+	r.seen[key], r.made[made] = made, true
+	r.remember(kind, text, made)
 	return made
 }
 
@@ -237,25 +247,45 @@ func (r *replacer) url(s string) string {
 	return u.String() + tail
 }
 
-// known replaces what was seen before, wherever it stands in a text.
+// known replaces what was seen before, wherever it stands in a text as a word, or
+// at all where it is more than one.
 func (r *replacer) known(s string) string {
-	if r.literals == nil {
-		var all []seenValue
-		for v := range r.seen {
-			if len(v.text) >= 4 && v.kind != personCoordinate && v.kind != messageID {
-				all = append(all, v)
-			}
+	var b strings.Builder
+	last := 0
+	for at := 0; at < len(s); {
+		end := at
+		for end < len(s) && isWord(s[end]) {
+			end++
 		}
-		slices.SortFunc(all, func(a, b seenValue) int {
-			return cmp.Or(cmp.Compare(len(b.text), len(a.text)), strings.Compare(a.text, b.text), cmp.Compare(a.kind, b.kind))
-		})
-		pairs := make([]string, 0, 2*len(all))
-		for _, v := range all {
-			pairs = append(pairs, v.text, r.seen[v])
+		if made, ok := r.words[s[at:end]]; ok {
+			b.WriteString(s[last:at] + made)
+			last = end
 		}
-		r.literals = strings.NewReplacer(pairs...)
+		at = max(end, at+1)
 	}
-	return r.literals.Replace(s)
+	s = b.String() + s[last:]
+	for _, l := range r.loose {
+		s = strings.ReplaceAll(s, l.text, l.made)
+	}
+	return s
+}
+
+// remember makes a value one that known finds. Short ones and numbers that many
+// have would be found where they are something else.
+func (r *replacer) remember(kind personal, text, made string) {
+	if len(text) < 5 || kind == personCoordinate || kind == messageID || kind == urlQuery {
+		return
+	}
+	if strings.IndexFunc(text, func(c rune) bool { return c >= utf8.RuneSelf || !isWord(byte(c)) }) < 0 {
+		if r.words[text] == "" {
+			r.words[text] = made
+		}
+		return
+	}
+	if len(r.loose) < maxLoose {
+		at, _ := slices.BinarySearchFunc(r.loose, len(text), func(l looseValue, n int) int { return cmp.Compare(n, len(l.text)) })
+		r.loose = slices.Insert(r.loose, at, looseValue{text, made})
+	}
 }
 
 // leaf replaces the value of a leaf by its name, which may say what it is.
