@@ -201,3 +201,39 @@ func FuzzKeptState(f *testing.F) {
 		}
 	})
 }
+
+// FuzzOpenUnits: whatever a state names, opening it and merging configs out of it
+// reads what is kept and nothing else, and doesn't fail.
+func FuzzOpenUnits(f *testing.F) {
+	root := "weft: 1\napps: { a: { type: official, app_id: x, token: t, mode: plain, with: { p: { n: 1 } } } }\nplugins: { p: { source: p.wasm } }\npipeline: { stages: [ { plugin: p } ] }\n"
+	unit := "weft: 1\napps: { b: { type: official, app_id: x, token: t, mode: plain } }\n"
+	sums := digest([]byte(root)) + " " + digest([]byte(unit))
+	f.Add(`{"version":1,"root":"p.yaml","units":[{"name":"","source":"R"},{"name":"apps/b.yaml","source":"U"}],"modules":{"p":"x"},"configs":[{"app":"b","plugin":"p","root":"R","unit":"apps/b.yaml","source":"U"},{"app":"a","plugin":"p","root":"R"}]}`)
+	f.Add(`{"version":1,"root":"p.yaml","units":[{"name":"/etc/passwd","source":"U"},{"name":"../../x","source":"R"}],"configs":[{"unit":"x"},{"app":"b","root":"U","unit":"","source":"R"}]}`)
+	f.Add(`{"version":1,"root":"p.yaml","units":[{"name":"","source":"U"},{"name":"","source":"R"}]}`)
+	f.Fuzz(func(t *testing.T, body string) {
+		dir := t.TempDir()
+		k := &keptFolder{dir: filepath.Join(dir, "data", keptName)}
+		for _, src := range []string{root, unit} {
+			state, content := keptOf(src)
+			if err := k.write(nil, state.blobs(), content); err != nil {
+				t.Fatal(err)
+			}
+		}
+		body = strings.NewReplacer(`"R"`, `"`+sums[:64]+`"`, `"U"`, `"`+sums[65:]+`"`).Replace(body)
+		if err := os.WriteFile(filepath.Join(k.dir, keptState), []byte(digest([]byte(body))+"\n"+body), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		u, _ := openUnits(read(filepath.Join(dir, "p.yaml"), newSources(false)))
+		for _, v := range u.accepted {
+			if string(v.src) != root && string(v.src) != unit {
+				t.Errorf("a source that was not kept: %q", v.src)
+			}
+		}
+		for _, app := range []string{"a", "b"} {
+			if c, ok := u.good(app, "p"); ok && string(c.JSON) != `{"n":1}` && string(c.JSON) != "{}" {
+				t.Errorf("config of %s: %s", app, c.JSON)
+			}
+		}
+	})
+}

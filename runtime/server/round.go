@@ -2,7 +2,11 @@ package server
 
 import (
 	"context"
+	"errors"
+	"io/fs"
+	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/weft-dev/weft/runtime/config"
 )
@@ -13,7 +17,8 @@ type round struct {
 	root       *version
 	old        *version // the accepted root, where the change to root may not break accepted units; else nil
 	candidates []*candidate
-	problems   config.Problems // warnings of the reading
+	warnings   config.Problems // of the reading
+	leftOut    config.Problems // of files that are too many
 }
 
 // candidate is an included unit on the way to a selection.
@@ -25,21 +30,29 @@ type candidate struct {
 	problems config.Problems
 }
 
-// round reads what a root includes. Problems with an error in them are the root's.
+// round reads what a root includes. Problems are the root's.
 func (u *units) round(root *version, newest bool) (*round, config.Problems) {
-	found, problems := findIncluded(u.file, config.Includes(u.file, root.src, root.options()), u.reading.from)
-	for i := range problems {
-		if problems[i].Pos.File != u.file { // a file too many doesn't hold up the others
-			problems[i].Warning = true
+	patterns := config.Includes(u.file, root.src, root.options())
+	found, problems := findIncluded(u.file, patterns, u.reading.from)
+	r := &round{root: root}
+	for _, p := range problems {
+		switch {
+		case p.Warning:
+			r.warnings = append(r.warnings, p)
+		case p.Pos.File != u.file:
+			r.leftOut = append(r.leftOut, p)
 		}
 	}
-	r := &round{root: root, problems: problems}
+	problems = slices.DeleteFunc(problems, func(p config.Problem) bool { return p.Warning || p.Pos.File != u.file })
 	if newest {
 		r.old = u.accepted[""]
 	}
 	left := config.MaxFiles - len(root.src)
-	for _, f := range found {
+	for _, f := range append(found, u.unseen(patterns, found)...) {
 		c := &candidate{unit: f, accepted: u.accepted[f.name]}
+		if c.accepted != nil {
+			c.accepted.unit = f
+		}
 		r.candidates = append(r.candidates, c)
 		src, err := f.read(int64(max(0, min(config.MaxFile, left)))+1, u.reading.from)
 		if err != nil {
@@ -52,7 +65,31 @@ func (u *units) round(root *version, newest bool) (*round, config.Problems) {
 		c.newest = newVersion(f, src, u.reading)
 		c.current = c.newest
 	}
+	slices.SortFunc(r.candidates, func(a, b *candidate) int { return strings.Compare(a.unit.name, b.unit.name) })
 	return r, problems
+}
+
+// unseen are the accepted units that the patterns include and whose file is not
+// seen, and not because it isn't there: a folder that can't be read takes no app
+// out of service.
+func (u *units) unseen(patterns []config.Include, found []includedFile) []includedFile {
+	var all []includedFile
+	for name, v := range u.accepted {
+		if name == "" || slices.ContainsFunc(found, func(f includedFile) bool { return f.name == name }) {
+			continue
+		}
+		_, err := u.reading.from.stat(v.unit.file)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if slices.ContainsFunc(patterns, func(p config.Include) bool {
+			matches, err := filepath.Match(p.Pattern, v.unit.file)
+			return err == nil && matches && !hidden(p.Pattern, v.unit.file)
+		}) {
+			all = append(all, v.unit)
+		}
+	}
+	return all
 }
 
 // parse reads the sources of the root and of the candidates' current versions.
@@ -86,7 +123,7 @@ func (r *round) blame(wrong config.Problems) config.Problems {
 	}
 	var blamed []*candidate
 	for _, c := range r.candidates {
-		if byFile[c.unit.file] != nil {
+		if c.current != nil && byFile[c.unit.file] != nil {
 			blamed = append(blamed, c)
 		}
 	}
@@ -129,7 +166,7 @@ func (r *round) refusal(c *candidate, problems config.Problems) config.Problems 
 // changed tells whether the file has something else than what was accepted, and
 // that is what is tried.
 func (c *candidate) changed() bool {
-	return c.accepted != nil && c.current == c.newest && !c.newest.same(c.accepted)
+	return c.accepted != nil && c.newest != nil && c.current == c.newest && !c.newest.same(c.accepted)
 }
 
 // fallBack has another version tried; why is what is wrong with the one before.

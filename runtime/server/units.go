@@ -79,14 +79,14 @@ func (u *units) settle(ctx context.Context, r *reading, assemble assembler) (*se
 // there are none it says why.
 func (u *units) try(ctx context.Context, root *version, newest bool, assemble assembler) (*selection, config.Problems, error) {
 	r, problems := u.round(root, newest)
-	if problems.Err() != nil {
+	if len(problems) > 0 {
 		return nil, problems, nil
 	}
 	for { // each time at least one unit falls back
 		a, problems, err := r.assemble(ctx, assemble)
 		wrong := slices.DeleteFunc(slices.Clone(problems), func(p config.Problem) bool { return p.Warning })
 		if err == nil && len(wrong) == 0 {
-			a.problems = append(slices.Clip(r.problems), problems...)
+			a.problems = append(slices.Clip(r.warnings), problems...)
 			return r.selection(a), nil, nil
 		}
 		if a != nil {
@@ -102,7 +102,7 @@ func (u *units) try(ctx context.Context, root *version, newest bool, assemble as
 }
 
 func (r *round) selection(a *assembly) *selection {
-	s := &selection{assembly: a, root: r.root, units: r.candidates}
+	s := &selection{assembly: a, root: r.root, units: r.candidates, problems: slices.Clone(r.leftOut)}
 	for _, c := range r.candidates {
 		s.problems = append(s.problems, c.problems...)
 	}

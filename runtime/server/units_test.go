@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -299,6 +300,51 @@ func TestUnitsHostileFolder(t *testing.T) {
 				t.Errorf("with a broken file: %v", got)
 			}
 		})
+	}
+}
+
+// TestUnitsUnseen: a folder that can't be read takes no app out of service, and one
+// that is gone does.
+func TestUnitsUnseen(t *testing.T) {
+	file := writeUnits(t, rootOf("r1"), map[string]string{"apps/a.yaml": unitFile("a1", "alpha")})
+	apps := filepath.Join(filepath.Dir(file), "apps")
+	h := startHost(t, file)
+	if err := errors.Join(os.Rename(apps, apps+"2"), os.Symlink("apps", apps)); err != nil { // it leads to itself
+		t.Fatal(err)
+	}
+	edit(t, file, map[string]string{"pipeline.yaml": rootOf("r2")})
+	if status, answer := h.postReload(t, ""); status != http.StatusUnprocessableEntity || !strings.Contains(answer.Problems[0].Text, "can't be read") {
+		t.Errorf("%d %+v", status, answer)
+	}
+	want := map[string]string{"root": "r2", "alpha": "a1"}
+	if got := h.answers(t, "1", "root", "alpha"); !maps.Equal(got, want) || h.states(t)["a.yaml"] != unitKept {
+		t.Errorf("%v, %v", got, h.states(t))
+	}
+	if err := os.Remove(apps); err != nil {
+		t.Fatal(err)
+	}
+	if status, answer := h.postReload(t, ""); status != http.StatusOK {
+		t.Errorf("%d %+v", status, answer)
+	}
+	want["alpha"] = "404"
+	if got := h.answers(t, "2", "root", "alpha"); !maps.Equal(got, want) {
+		t.Errorf("%v", got)
+	}
+}
+
+// TestUnitsTooMany: files over the bound are left out, and the others serve.
+func TestUnitsTooMany(t *testing.T) {
+	files := map[string]string{}
+	for i := range config.MaxIncluded + 1 {
+		files[fmt.Sprintf("apps/a%04d.yaml", i)] = "weft: 1\n"
+	}
+	h := startHost(t, writeUnits(t, rootOf("r1"), files))
+	if got := h.answers(t, "1", "root"); got["root"] != "r1" {
+		t.Errorf("%v", got)
+	}
+	status, answer := h.postReload(t, "")
+	if status != http.StatusUnprocessableEntity || len(answer.Problems) != 1 || !strings.HasSuffix(answer.Problems[0].File, "a1000.yaml") {
+		t.Errorf("%d %+v", status, answer)
 	}
 }
 
