@@ -51,7 +51,7 @@ p.yaml:4:21: config goes with the cases of a plugin (leave it out, or leave out 
 		{"no key of state", own + "      - event: {}\n    given: { order: y, \"user:x\": z }\n", `
 p.yaml:6:14: cases.0.given.order: is not a key of state (write app:KEY or user:OPENID:KEY)
 p.yaml:6:24: cases.0.given."user:x": is not a key of state (write app:KEY or user:OPENID:KEY)`},
-		{"no base64", own + "      - event: {}\n    given: { \"app:x\": { base64: \"*\" } }\n", `p.yaml:6:23: cases.0.given."app:x": base64 is not base64`},
+		{"no base64", own + "      - event: {}\n    given: { \"app:x\": { base64: \"*\" } }\n", `p.yaml:6:33: cases.0.given."app:x".base64: "*" is not base64`},
 		{
 			"a recorded event has its time", head + "      - { after: 1s, recorded: { at: 2026-01-01T00:00:00Z, body: <xml/> } }\n",
 			`p.yaml:6:18: cases.0.events.0: a recorded event has its own time (leave out after)`,
@@ -73,19 +73,19 @@ p.yaml:6:24: cases.0.given."user:x": is not a key of state (write app:KEY or use
 	}
 }
 
-func TestCases(t *testing.T) {
-	f, problems := config.ParseCases("dir/p.yaml", []byte(`
+// wholeCases has everything that a file of an app's cases can have.
+const wholeCases = `
 weft: 1
 app: shop
 now: 2026-03-01T09:00:00+08:00
-env: { TOKEN: "${x}", EMPTY: }
+env: { TOKEN: "${x}", EMPTY: "" }
 upstreams: { orders: { body: a }, legacy: { status: 500 } }
 cases:
   - name: first
     given: { menu: { "user:oU:order": "1", "app:n": { base64: AAE= }, "app:gone": null } }
     upstreams: { orders: { status: 204 } }
     events:
-      - { event: { event: CLICK, key: k, fields: { "List[0].A": "1", B: } }, reply: none, sends: [] }
+      - { event: { event: CLICK, key: k, fields: { "List[0].A": "1", B: "" } }, reply: none, sends: [] }
       - after: 2d
         xml: a/b.xml
         reply: { raw: "<a/>" }
@@ -96,7 +96,10 @@ cases:
       - recorded: { at: 2026-03-02T00:00:00Z, body: "<xml>${y}</xml>" }
     state: { menu: { "user:oU:order": null } }
   - { name: second, app: other, now: 2027-01-01T00:00:00Z, events: [ { event: {} } ] }
-`))
+`
+
+func TestCases(t *testing.T) {
+	f, problems := config.ParseCases("dir/p.yaml", []byte(wholeCases))
 	if problems.Err() != nil {
 		t.Fatal(problems)
 	}
@@ -153,6 +156,45 @@ func TestCasesOfThePlugins(t *testing.T) {
 		}
 		if f, problems := config.ParseCases(file, src); len(problems) > 0 || len(f.Cases) == 0 {
 			t.Errorf("%s: %v", file, problems)
+		}
+	}
+}
+
+// The schema accepts what ParseCases accepts, and marks slips.
+func TestCaseSchema(t *testing.T) {
+	src, err := config.CaseSchema()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := compiled(t, src)
+	files := []string{"../../cases.yaml"}
+	for _, pattern := range []string{"../../plugins/*/cases.yaml", "../../examples/*/cases.yaml"} {
+		found, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, found...)
+	}
+	good := []string{wholeCases}
+	for _, file := range files {
+		src, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		good = append(good, string(src))
+	}
+	for _, src := range good {
+		if v, ok := instance(src); !ok || s.Validate(v) != nil {
+			t.Errorf("%v for\n%s", s.Validate(v), src)
+		}
+	}
+	for _, src := range []string{
+		head + "      - { event: {}, replay: none }\n", head + "      - { event: { contents: hi } }\n", head + "      - reply: none\n",
+		head + "      - { event: {}, reply: { raw: a, text: b } }\n", head + "      - { event: {}, path: [ { stage: a, on_error: skp } ] }\n",
+		own + "      - event: {}\n    given: { \"app:x\": [ a ] }\n", "weft: 1\n",
+	} {
+		if v, ok := instance(src); !ok || s.Validate(v) == nil {
+			t.Errorf("accepted\n%s", src)
 		}
 	}
 }

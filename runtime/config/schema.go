@@ -33,8 +33,22 @@ func Schema() ([]byte, error) {
 			p["description"] = fmt.Sprint(p["description"], "\nIn the root file only.")
 		}
 	}
+	return w.write(root, "pipeline.yaml")
+}
+
+// CaseSchema returns the JSON Schema 2020-12 of files of cases, indented, made
+// from the table that ParseCases reads by. It accepts what ParseCases accepts. What
+// it can't say, and ParseCases does, is what hangs on more than one value, and the
+// ranges of durations.
+func CaseSchema() ([]byte, error) {
+	w := schemaWriter{defs: schemaObject{}, literal: true}
+	return w.write(w.section(caseFileSection()), "cases.yaml")
+}
+
+// write writes a schema with what it refers to.
+func (w schemaWriter) write(root schemaObject, title string) ([]byte, error) {
 	root["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-	root["title"] = "pipeline.yaml"
+	root["title"] = title
 	root["$defs"] = w.defs
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
@@ -47,7 +61,10 @@ func Schema() ([]byte, error) {
 }
 
 // schemaWriter collects the schemas of sections; each is written once.
-type schemaWriter struct{ defs schemaObject }
+type schemaWriter struct {
+	defs    schemaObject
+	literal bool // ${…} stands for itself
+}
 
 // section is the schema of a mapping with fixed keys.
 func (w schemaWriter) section(sec described) schemaObject {
@@ -106,6 +123,8 @@ func (w schemaWriter) value(s shape) schemaObject {
 		return w.refer(s.section())
 	case "any":
 		return schemaObject{"type": []string{"object", "null"}}
+	case "null":
+		return schemaObject{"type": "null"}
 	case "map":
 		out := schemaObject{"type": []string{"object", "null"}, "additionalProperties": w.value(*s.elem)}
 		if s.keys != "" {
@@ -130,7 +149,9 @@ func (w schemaWriter) value(s shape) schemaObject {
 	default:
 		forms = []any{stringSchema(s)}
 	}
-	forms = append(forms, schemaObject{"$ref": "#/$defs/reference"})
+	if !w.literal {
+		forms = append(forms, schemaObject{"$ref": "#/$defs/reference"})
+	}
 	for _, o := range s.other {
 		forms = append(forms, w.value(o))
 	}

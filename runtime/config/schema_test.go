@@ -30,15 +30,25 @@ func schema(t testing.TB) (map[string]any, *jsonschema.Schema) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := jsonschema.NewCompiler()
-	if err := c.AddResource("https://weft.invalid/pipeline", doc); err != nil {
-		t.Fatal(err)
-	}
-	s, err := c.Compile("https://weft.invalid/pipeline")
+	return doc.(map[string]any), compiled(t, src)
+}
+
+// compiled compiles a schema.
+func compiled(t testing.TB, src []byte) *jsonschema.Schema {
+	t.Helper()
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(src))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return doc.(map[string]any), s
+	c := jsonschema.NewCompiler()
+	if err := c.AddResource("https://weft.invalid/schema", doc); err != nil {
+		t.Fatal(err)
+	}
+	s, err := c.Compile("https://weft.invalid/schema")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 // instance is a file as an editor sees it: scalars without quotes by their look.

@@ -54,6 +54,9 @@ func Check(ctx context.Context, file string, noEnv bool) (*CheckReport, error) {
 // Schema returns the JSON Schema 2020-12 of pipeline.yaml, indented.
 func Schema() ([]byte, error) { return config.Schema() }
 
+// CaseSchema returns the JSON Schema 2020-12 of files of cases, indented.
+func CaseSchema() ([]byte, error) { return config.CaseSchema() }
+
 // existing returns dir where it is there, else "": check leaves nothing behind.
 func existing(dir string) string {
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {

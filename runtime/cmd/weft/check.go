@@ -67,7 +67,7 @@ func runCheck(ctx context.Context, fs *flag.FlagSet, args []string, stdio Stdio)
 		if fs.NFlag() > 1 {
 			return usageError{"--schema goes alone"}
 		}
-		return printSchema(stdio)
+		return printSchema(stdio, server.Schema)
 	}
 	report, err := server.Check(ctx, *file, *noEnv)
 	if err != nil {
@@ -131,8 +131,8 @@ func writeCheckJSON(stdio Stdio, report *server.CheckReport) error {
 	}{problems, ceilings})
 }
 
-func printSchema(stdio Stdio) error {
-	schema, err := server.Schema()
+func printSchema(stdio Stdio, of func() ([]byte, error)) error {
+	schema, err := of()
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ import (
 
 func testCommand() command {
 	return command{
-		name: "test", synopsis: "[-c pipeline.yaml] [--run REGEXP] [--json] [FILES] | --record OUT.yaml [--app shop] [--count N] [--for 1m]",
+		name: "test", synopsis: "[-c pipeline.yaml] [--run REGEXP] [--json] [FILES] | --record OUT.yaml [--app shop] [--count N] [--for 1m] | --schema",
 		summary: "Runs cases against a pipeline or a plugin, with a fake WeChat",
 		help: `FILES are files of cases, or folders with a cases.yaml or *.cases.yaml; left out: those beside pipeline.yaml and beside
 the modules of its plugins. A file with an app at the top holds cases of that app's pipeline, any other one cases of the
@@ -33,7 +33,9 @@ column, what, expected, got, advice; log) and problems (file, line, column, text
 With --record it makes a file of cases of what the running host at server.admin of the configuration answers from now on: up
 to --count callbacks of --app, or of all apps, for the time of --for. The host replaces personal data before it tells
 anything: the same person is the same one all through the file. README.md says what is replaced, and what is not. With
---admin URL the host is that one; the token is then $WEFT_ADMIN_TOKEN.`,
+--admin URL the host is that one; the token is then $WEFT_ADMIN_TOKEN.
+
+With --schema it reads nothing and prints the JSON Schema (2020-12) of files of cases, for editors.`,
 		run: runTest,
 	}
 }
@@ -49,9 +51,16 @@ func runTest(ctx context.Context, fs *flag.FlagSet, args []string, stdio Stdio) 
 	fs.IntVar(&rec.Count, "count", 100, fmt.Sprintf("with --record: callbacks at most, a `NUMBER` up to %d", server.MaxRecord))
 	fs.DurationVar(&rec.For, "for", time.Minute, "with --record: for how long, a `DURATION`")
 	fs.StringVar(&rec.Admin, "admin", "", "with --record: the host's admin address, a `URL`: http://HOST:PORT")
+	schema := fs.Bool("schema", false, "print the JSON Schema of files of cases")
 	files, err := parse(fs, args)
 	if err != nil {
 		return err
+	}
+	if *schema {
+		if fs.NFlag() > 1 || len(files) > 0 {
+			return usageError{"--schema goes alone"}
+		}
+		return printSchema(stdio, server.CaseSchema)
 	}
 	if rec.Out != "" {
 		rec.Config = *file
