@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -320,4 +321,39 @@ func TestQueueClient(t *testing.T) {
 	if _, err := NewQueueClient(filepath.Join(t.TempDir(), "none.yaml"), "", ""); err == nil || !strings.Contains(err.Error(), "name it with -c") {
 		t.Error(err)
 	}
+}
+
+// FuzzQueueOrder holds that what a body chooses is what it says: either keys or
+// all, within the bounds, and the same when it is written again.
+func FuzzQueueOrder(f *testing.F) {
+	for _, seed := range []string{
+		`{"keys":["k1","k2"]}`, `{"all":true,"app":"shop","stage":"s","pipeline":"main","after":"7"}`, `{"all":true,"keys":["k"]}`, `{}`, `null`, `[]`,
+		`{"keys":["k"]}{}`, `{"KEYS":["k"]}`, `{"all":"true"}`, "{\"keys\":[\"\xff\"]}", `{"all":true,"all":false,"keys":["k"]}`, " {\"all\":true}\n",
+	} {
+		f.Add(seed)
+	}
+	e := newEcho(discard())
+	read := func(t *testing.T, body string) (queueOrder, bool) {
+		order, err := readOrder(e.NewContext(httptest.NewRequest("POST", "/admin/v1/queue/drop", strings.NewReader(body)), httptest.NewRecorder()))
+		if he := (*httpError)(nil); err != nil && (!errors.As(err, &he) || he.status != 400 && he.status != 413) {
+			t.Fatalf("%q: %v", body, err)
+		}
+		return order, err == nil
+	}
+	f.Fuzz(func(t *testing.T, body string) {
+		order, ok := read(t, body)
+		if !ok {
+			return
+		}
+		if order.All == (len(order.Keys) > 0) || len(order.Keys) > pipeline.MaxQueuePage || !order.All && order.App+order.Pipeline+order.Stage+order.After != "" {
+			t.Fatalf("%q is taken: %+v", body, order)
+		}
+		again, err := json.Marshal(order)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if second, ok := read(t, string(again)); !ok || fmt.Sprint(second) != fmt.Sprint(order) {
+			t.Fatalf("%q is %+v, and written again %+v", body, order, second)
+		}
+	})
 }
