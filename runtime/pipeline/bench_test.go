@@ -99,6 +99,19 @@ func BenchmarkWhen(b *testing.B) {
 	}
 }
 
+// BenchmarkRoom is what the bounds of those in flight cost an event.
+func BenchmarkRoom(b *testing.B) {
+	m := room{most: 4096}
+	m.arrange(setOfApps(make([]int, 40)...))
+	s := m.shares["a0"]
+	for b.Loop() {
+		if !m.enter(s) {
+			b.Fatal("no place")
+		}
+		m.leave(s)
+	}
+}
+
 // BenchmarkDeliver is the whole way of an event with one stage.
 func BenchmarkDeliver(b *testing.B) {
 	w := newWorld(nil)

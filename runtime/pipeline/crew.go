@@ -53,7 +53,7 @@ type gang struct {
 }
 
 func newCrew(inflight int) *crew {
-	ceiling := min(maxWorkers, workersPerCore*runtime.GOMAXPROCS(0), inflight/inflightPart)
+	ceiling := min(maxWorkers, workersPerCore*min(runtime.GOMAXPROCS(0), runtime.NumCPU()), inflight/inflightPart)
 	return &crew{size: minWorkers, ceiling: max(ceiling, minWorkers), wake: make(chan struct{}, 1), gangs: make(map[string]*gang)}
 }
 

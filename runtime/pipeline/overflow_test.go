@@ -132,8 +132,12 @@ func TestOverflowAck(t *testing.T) {
 func TestOverflowNotDurable(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.most = 1
-		p := takes(4*time.Second, "done")
-		w.stage("slow", p)
+		var attempts journal[uint32]
+		w.stage("note", &fake{handle: func(_ context.Context, c *Call) (Result, error) {
+			attempts.add(c.Event.Attempt)
+			return Result{}, nil
+		}})
+		w.stage("slow", takes(4*time.Second, "done"))
 		w.store.failAppends(errStore)
 		w.up()
 		defer w.down()
@@ -150,6 +154,9 @@ func TestOverflowNotDurable(t *testing.T) {
 		}
 		if n := w.overflow("shop", "queued"); n != 0 {
 			t.Errorf("%d counted", n)
+		}
+		if got := fmt.Sprint(attempts.all()); got != "[1 1]" {
+			t.Errorf("attempts %s", got)
 		}
 	})
 }

@@ -180,6 +180,9 @@ func (l *ledger) giveUp(r *run, hurry bool) *keeper {
 		return r.keeper
 	}
 	r.hurry = hurry
+	if r.over { // nothing of it was run
+		r.rec.attempt--
+	}
 	l.decideLocked(r, open, Answer{Kind: Again, Outcome: outcomeAgain})
 	l.settle(r.rec)
 	return nil

@@ -18,8 +18,8 @@ type Trace struct {
 	Pipeline string
 	Durable  bool   // the run is one from the durable queue
 	Alone    string // the async stage that was all of it; else ""
-	// End tells how the stages ended: done, stopped, queued, again, refused (the
-	// user's turn did not come) or abandoned (the host stops).
+	// End tells how the stages ended: done, stopped, queued, again, refused (over
+	// a bound, or the user's turn did not come) or abandoned (the host stops).
 	End   string
 	Attrs []hostapi.Field // when the stages had ended
 	Reply *hostapi.Reply  // likewise; nil where none was set

@@ -24,7 +24,7 @@ const (
 	stopped               // on_error: stop
 	queued                // on_error: queue
 	again                 // on_error: again
-	refused               // nothing was run: the user's turn did not come
+	refused               // nothing was run: over a bound, or the user's turn did not come
 	abandoned             // the host stops
 )
 
