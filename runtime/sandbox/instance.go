@@ -335,5 +335,9 @@ func firstLine(err error) string {
 // a log.
 func cleanTrace(s string) string { return cleanText([]byte(s)) }
 
-// defaultInstances is two for each processor that Go uses.
-func defaultInstances() int { return 2 * runtime.GOMAXPROCS(0) }
+// defaultInstances is two for each processor.
+func defaultInstances() int { return 2 * processors() }
+
+// processors is how many there are for Go: GOMAXPROCS may be one over those of
+// the machine.
+func processors() int { return min(runtime.GOMAXPROCS(0), runtime.NumCPU()) }

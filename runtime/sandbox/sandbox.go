@@ -101,7 +101,7 @@ func New(ctx context.Context, opt Options) (*Sandbox, error) {
 	if err != nil {
 		return nil, fmt.Errorf("compile cache: %w", err)
 	}
-	cores := runtime.GOMAXPROCS(0)
+	cores := processors()
 	s := &Sandbox{
 		opt: opt, started: time.Now(), cache: cache, seed: maphash.MakeSeed(), tokens: newTokens(cores),
 		compiler: command, compilers: make(chan struct{}, cores),

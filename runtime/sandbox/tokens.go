@@ -7,8 +7,8 @@ import (
 
 // tokens are what guests run on past their first slice. There is one less than
 // processors, so that one of these is always free for what isn't a guest: with
-// as many guests running as processors, only the runtime's monitor looks at the
-// network, every 10 ms.
+// as many guests running as GOMAXPROCS, or while those that are left wait for
+// the disk, only the runtime's monitor looks at the network, every 10 ms.
 //
 // Waiting is first come first served within a plugin, and round robin between
 // plugins. A token is held for a slice at most.

@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -68,6 +69,7 @@ type Host struct {
 // config.Problems where the configuration is wrong at the start; nothing served,
 // then.
 func Serve(ctx context.Context, file string, log *slog.Logger, hangup <-chan os.Signal) error {
+	defer spareProcessor()()
 	h, err := Start(ctx, file, log)
 	if err != nil {
 		return err
@@ -91,6 +93,15 @@ func (h *Host) untilEnd(ctx context.Context, hangup <-chan os.Signal) error {
 			_, _ = h.Reload(ctx, triggerSignal)
 		}
 	}
+}
+
+// spareProcessor has Go use one processor more than there are, until back is
+// called. While a plugin computes on one and the store waits for the disk on
+// another, that one looks at the network; guests have no part in it.
+func spareProcessor() (back func()) {
+	n := runtime.GOMAXPROCS(0)
+	runtime.GOMAXPROCS(n + 1)
+	return func() { runtime.GOMAXPROCS(n) }
 }
 
 // Start reads file, loads all that it names and accepts callbacks when it

@@ -52,7 +52,7 @@ func TestNeighbours(t *testing.T) {
 }
 
 func testNeighbours(t *testing.T, shapes []string) {
-	run := neighbourRun{rounds: 1, requests: 50, every: 4 * time.Millisecond, attackers: runtime.GOMAXPROCS(0), timeout: time.Second}
+	run := neighbourRun{rounds: 1, requests: 50, every: 4 * time.Millisecond, attackers: runtime.NumCPU(), timeout: time.Second}
 	full := os.Getenv("WEFT_BARS") != ""
 	if full {
 		run.rounds, run.requests, run.timeout = 6, 400, 2*time.Second
