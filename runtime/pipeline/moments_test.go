@@ -187,6 +187,24 @@ func TestDurableRunsInterrupted(t *testing.T) {
 	})
 }
 
+// An entry of a file from before there were lines stands in the one without a
+// name, and is run as any other.
+func TestEntryWithoutALine(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		p := &fake{}
+		w.stage("s", p)
+		w.put("e1", "u", 0)
+		w.store.entries[0].Line = ""
+		w.up()
+		defer w.down()
+		w.pass(time.Second)
+		if n := p.runs.Load(); n != 1 {
+			t.Errorf("%d runs", n)
+		}
+		w.store.mustBeEmpty(t)
+	})
+}
+
 // The engine's end is no error of the plugin that stands in for another: its
 // event is left to the queue.
 func TestStandInInterrupted(t *testing.T) {
