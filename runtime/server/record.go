@@ -361,11 +361,14 @@ func openBody(account *wechat.Account, body []byte) (string, bool) {
 // error was one of the moment.
 func (p *pendingEvent) sure() bool {
 	switch p.answer.Outcome {
-	case "late", "again":
+	case "late", "again", "dropped":
 		return false
 	}
 	if p.trace == nil {
 		return true
+	}
+	if p.trace.Durable { // over a bound: it was run after its answer
+		return false
 	}
 	for _, st := range p.trace.Steps {
 		switch st.Error {

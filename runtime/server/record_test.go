@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/weft-dev/weft/hostapi"
+	"github.com/weft-dev/weft/runtime/pipeline"
 	"github.com/weft-dev/weft/runtime/wechat"
 )
 
@@ -228,6 +229,34 @@ func TestRecordWhileTheHostStops(t *testing.T) {
 	})
 	if report.Events != 1 || !strings.Contains(src, "recorded:") {
 		t.Errorf("%+v\n%s", report, src)
+	}
+}
+
+// Nothing is expected of what hung on the moment.
+func TestRecordedIsSure(t *testing.T) {
+	failed := func(reason string) *pipeline.Trace {
+		return &pipeline.Trace{End: "done", Steps: []pipeline.Step{{Stage: "a"}, {Stage: "b", Error: reason}}}
+	}
+	for _, c := range []struct {
+		outcome string
+		trace   *pipeline.Trace
+		want    bool
+	}{
+		{"replied", &pipeline.Trace{End: "done"}, true},
+		{"repeat", nil, true},
+		{"stopped", failed("trap"), true},
+		{"queued", &pipeline.Trace{End: "queued"}, true},
+		{"queued", &pipeline.Trace{End: "done", Durable: true}, false},
+		{"late", &pipeline.Trace{End: "done"}, false},
+		{"success", &pipeline.Trace{End: "refused"}, false},
+		{"replied", failed("timeout"), false},
+		{"replied", failed("busy"), false},
+		{"replied", failed("fused"), false},
+	} {
+		p := &pendingEvent{answer: &pipeline.Answer{Outcome: c.outcome}, trace: c.trace}
+		if got := p.sure(); got != c.want {
+			t.Errorf("%s, %+v: %v", c.outcome, c.trace, got)
+		}
 	}
 }
 
