@@ -297,7 +297,7 @@ func TestQueueClient(t *testing.T) {
 		"no token":             {"", "http://" + h.admin.addr(), "", "asks for a token: it is read from $WEFT_ADMIN_TOKEN"},
 		"another token":        {strings.Replace(right, token, "0123456789abcdef0123456789abcdee", 1), "", "", "refuses the token: it has another one than server.admin_token in "},
 		"nobody there":         {"", "http://127.0.0.1:1", "", "is `weft serve` running there?"},
-		"no host of ours":      {"", page.URL, "", "is no queue's"},
+		"no host of ours":      {"", page.URL, "", "can't be read"},
 		"the public listener":  {"", "http://" + h.public.addr(), token, "404 Not Found: there is no such app or path"},
 		"no address":           {"", "127.0.0.1:9090", "", "give http://HOST:PORT"},
 		"a path":               {"", "http://127.0.0.1:9090/x", "", "give http://HOST:PORT"},

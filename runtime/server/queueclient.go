@@ -1,35 +1,22 @@
 package server
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"strconv"
 
-	"github.com/weft-dev/weft/runtime/config"
 	"github.com/weft-dev/weft/runtime/pipeline"
 )
 
-// maxQueueAnswer bounds an answer of the queue's API, in bytes; askedPage is how
-// many entries of a listing fit in.
-const (
-	maxQueueAnswer = 16 << 20
-	askedPage      = 500
-)
+// askedPage is how many entries of a listing fit in an answer.
+const askedPage = 500
 
 // QueueClient asks a running host about its durable queue, over the admin
 // listener.
-type QueueClient struct {
-	base  *url.URL
-	token string
-	where string // where the token is from, for errors
-}
+type QueueClient struct{ *adminClient }
 
 // QueueQuery chooses entries of the durable queue; an empty member chooses all.
 type QueueQuery struct {
@@ -43,26 +30,11 @@ type QueueQuery struct {
 // which is shown token; where address is empty, of the host that the section
 // server of file describes. It asks nothing yet.
 func NewQueueClient(file, address, token string) (*QueueClient, error) {
-	if address != "" {
-		u, err := url.Parse(address)
-		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.User != nil {
-			return nil, errors.New("--admin is no address: give http://HOST:PORT")
-		}
-		return &QueueClient{base: &url.URL{Scheme: u.Scheme, Host: u.Host}, token: token, where: "$WEFT_ADMIN_TOKEN"}, nil
-	}
-	src, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("reading the configuration: %w: name it with -c, or the host with --admin", err)
-	}
-	s, problems := config.ParseServer(file, src, config.Options{Getenv: os.LookupEnv, ReadFile: os.ReadFile})
-	if problems.Err() != nil {
-		return nil, problems
-	}
-	host, err := reached("server.admin", s.Admin, "--admin")
+	c, err := newAdminClient(file, address, token)
 	if err != nil {
 		return nil, err
 	}
-	return &QueueClient{base: &url.URL{Scheme: "http", Host: host}, token: s.AdminToken, where: "server.admin_token in " + file}, nil
+	return &QueueClient{c}, nil
 }
 
 // List gives up to limit entries, at least 1, from that after an earlier list's
@@ -142,65 +114,4 @@ func (c *QueueClient) order(ctx context.Context, action string, order queueOrder
 		return fmt.Errorf("making the request: %w", err)
 	}
 	return c.ask(ctx, http.MethodPost, "/admin/v1/queue/"+action, nil, body, into)
-}
-
-// ask sends one request and decodes the answer.
-func (c *QueueClient) ask(ctx context.Context, method, path string, query url.Values, body []byte, into any) error {
-	ctx, cancel := context.WithTimeout(ctx, sendTime)
-	defer cancel()
-	target := c.base.JoinPath(path)
-	target.RawQuery = query.Encode()
-	req, err := http.NewRequestWithContext(ctx, method, target.String(), bytes.NewReader(body))
-	if err != nil {
-		return fmt.Errorf("asking %s: %w", c.base, err)
-	}
-	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	resp, err := c.send(req)
-	if err != nil {
-		return err
-	}
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxQueueAnswer))
-	if err := errors.Join(err, resp.Body.Close()); err != nil {
-		return fmt.Errorf("reading the answer of %s: %w", c.base, err)
-	}
-	if resp.StatusCode != http.StatusOK {
-		return c.refused(resp, answer)
-	}
-	if err := json.Unmarshal(answer, into); err != nil {
-		return fmt.Errorf("the answer of %s is no queue's: %w: is a Weft of this version running there?", c.base, err)
-	}
-	return nil
-}
-
-// send sends a request with the token.
-func (c *QueueClient) send(req *http.Request) (*http.Response, error) {
-	if c.token != "" {
-		req.Header.Set("Authorization", "Bearer "+c.token)
-	}
-	client := &http.Client{
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport:     &http.Transport{DisableKeepAlives: true},
-	}
-	resp, err := client.Do(req)
-	if err != nil {
-		var ue *url.Error
-		if errors.As(err, &ue) {
-			err = ue.Err
-		}
-		return nil, fmt.Errorf("asking %s: %w: is `weft serve` running there?", c.base, err)
-	}
-	return resp, nil
-}
-
-// refused is the error of an answer that is not status 200.
-func (c *QueueClient) refused(resp *http.Response, answer []byte) error {
-	switch {
-	case resp.StatusCode == http.StatusUnauthorized && c.token == "":
-		return fmt.Errorf("%s asks for a token: it is read from %s", c.base, c.where)
-	case resp.StatusCode == http.StatusUnauthorized:
-		return fmt.Errorf("%s refuses the token: it has another one than %s", c.base, c.where)
-	}
-	return fmt.Errorf("%s answered %s: %s", c.base, resp.Status, errorMessage(answer))
 }

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"net/url"
 	"os"
 	"slices"
@@ -81,7 +80,7 @@ type tape struct {
 
 // play reads a recording until it ends.
 func (t *tape) play(ctx context.Context, opt RecordOptions, begun func()) error {
-	c, err := NewQueueClient(opt.Config, opt.Admin, opt.Token)
+	c, err := newAdminClient(opt.Config, opt.Admin, opt.Token)
 	if err != nil {
 		return err
 	}
@@ -128,25 +127,6 @@ func (t *tape) add(l *recordLine, size int) {
 	if l.Given != nil {
 		t.given = append(t.given, l.Given)
 	}
-}
-
-// stream posts a request whose answer goes on, and returns its body.
-func (c *QueueClient) stream(ctx context.Context, path string, query url.Values) (io.ReadCloser, error) {
-	target := c.base.JoinPath(path)
-	target.RawQuery = query.Encode()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target.String(), nil)
-	if err != nil {
-		return nil, fmt.Errorf("asking %s: %w", c.base, err)
-	}
-	resp, err := c.send(req)
-	if err != nil {
-		return nil, err
-	}
-	if resp.StatusCode == http.StatusOK {
-		return resp.Body, nil
-	}
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxQueueAnswer))
-	return nil, errors.Join(c.refused(resp, answer), err, resp.Body.Close())
 }
 
 // write writes the cases: one for each app, its events in the order in which they
