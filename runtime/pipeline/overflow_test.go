@@ -161,6 +161,42 @@ func TestOverflowNotDurable(t *testing.T) {
 	})
 }
 
+// Where the disk is slow, no more than maxOver events of an app wait for it: the
+// others are refused at once, and those of another app are not.
+func TestOverflowOfTheOverflow(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.app.Limits.Inflight = 1
+		w.other("mini", config.AppLimits{Inflight: 1})
+		w.stage("slow", takes(time.Second, "done"))
+		w.store.appendTime = 2 * time.Second
+		w.up()
+		defer w.down()
+		var all []<-chan got
+		for i := range 1 + maxOver {
+			all = append(all, w.async(t.Context(), 0, fmt.Sprint("e", i)))
+		}
+		synctest.Wait()
+		if a := w.deliver("over"); a.Kind != Again || w.overflow("shop", "refused") != 1 {
+			t.Errorf("%+v", a)
+		}
+		if a := w.deliverTo("mini", "m1", "u"); a.Kind != Replied {
+			t.Errorf("the other app: %+v", a)
+		}
+		outcomes := map[string]int{}
+		for _, ch := range all {
+			outcomes[(<-ch).answer.Outcome]++
+		}
+		if outcomes[outcomeQueued] != maxOver || outcomes[outcomeReplied] != 1 {
+			t.Errorf("%v", outcomes)
+		}
+		if a := w.deliver("over"); a.Kind != Replied {
+			t.Errorf("its next delivery: %+v", a)
+		}
+		w.pass(time.Hour)
+		w.store.mustBeEmpty(t)
+	})
+}
+
 // limits.queue refuses what would be left to the queue, and neither what is in it
 // nor what has been acknowledged.
 func TestQueueIsFull(t *testing.T) {

@@ -108,8 +108,7 @@ func (l *ledger) join(a *app, d *Delivery) (r *run, first bool, answer Answer, e
 	l.unsettle(rec)
 	rec.attempt++
 	r = newRun(a, d, rec)
-	r.counted = l.room.enter(a.share)
-	r.over = !r.counted
+	l.room.admit(r)
 	l.begin(r)
 	return r, true, Answer{}, nil
 }
@@ -213,9 +212,7 @@ func (l *ledger) land(r *run) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.flight, r)
-	if r.counted {
-		l.room.leave(r.app.share)
-	}
+	l.room.release(r)
 	l.checkDrained()
 	set := r.app.set
 	if set.flight--; set.flight == 0 && set.idle != nil {

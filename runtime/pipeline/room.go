@@ -19,6 +19,7 @@ type share struct {
 	bound    int  // the app's own limits.inflight; 0: none
 	own      int  // places that are kept free for it
 	inflight int  // events
+	over     int  // events over a bound, until they are in the queue or dropped
 	listed   bool // the app is in the set of now
 
 	logged telemetry.Seldom // of its events over a bound; not the ledger's
@@ -52,11 +53,8 @@ func (m *room) arrange(set *Set) {
 		a.share = s
 	}
 	m.taken = 0
-	for name, s := range m.shares {
-		if !s.listed && s.inflight == 0 {
-			delete(m.shares, name)
-			continue
-		}
+	for _, s := range m.shares {
+		m.forget(s)
 		m.taken += max(s.inflight-s.own, 0)
 	}
 }
@@ -66,6 +64,32 @@ func (l *ledger) arrange(set *Set) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.room.arrange(set)
+}
+
+// maxOver is how many events of an app may be on their way to the queue at once,
+// because there was no place for them.
+const maxOver = 1000
+
+// admit takes a place for a run that begins; one for which there is none is over,
+// and to be refused where too many are.
+func (m *room) admit(r *run) {
+	s := r.app.share
+	if r.counted = m.enter(s); !r.counted {
+		s.over++
+		r.over, r.shed = true, s.over > maxOver
+	}
+}
+
+// release takes back what admit did.
+func (m *room) release(r *run) {
+	switch s := r.app.share; {
+	case r.durable:
+	case r.counted:
+		m.leave(s)
+	default:
+		s.over--
+		m.forget(s)
+	}
 }
 
 // enter takes a place for an event; false: there is none for this app.
@@ -91,7 +115,12 @@ func (m *room) leave(s *share) {
 		m.taken--
 	}
 	s.inflight--
-	if !s.listed && s.inflight == 0 {
+	m.forget(s)
+}
+
+// forget removes the share of an app that is no more, and has no event.
+func (m *room) forget(s *share) {
+	if !s.listed && s.inflight+s.over == 0 {
 		delete(m.shares, s.app)
 	}
 }

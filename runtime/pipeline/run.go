@@ -23,6 +23,7 @@ type run struct {
 	deadline time.Time // of a delivered event
 	ticket   *ticket   // the user's turn; nil: none needed
 	over     bool      // over a bound of those in flight: not to be run now
+	shed     bool      // over, with so many others that it is refused
 	counted  bool      // has a place in the room of events in flight
 	durable  bool
 	at       place  // where a durable run begins
@@ -58,11 +59,14 @@ func (e *Engine) launch(r *run) {
 		r.ticket, ok = e.locks.take(key, false)
 		r.over = !ok
 	}
-	if r.over && r.app.pipe.overflow == config.OverflowAck {
+	switch {
+	case r.over && r.app.pipe.overflow == config.OverflowAck:
 		e.drop(r)
-		return
+	case r.shed:
+		go e.refuse(r)
+	default:
+		go e.run(r)
 	}
-	go e.run(r)
 }
 
 // drop acknowledges an event that is not run.
@@ -70,6 +74,14 @@ func (e *Engine) drop(r *run) {
 	e.overflowed(r, "dropped")
 	e.ledger.decide(r, given, Answer{Kind: Success, Outcome: outcomeDropped})
 	e.ledger.over(r, false).finish(ending{kind: endAck})
+	e.ledger.land(r)
+}
+
+// refuse leaves an event that is not run to its next delivery, unless a Drain has
+// made it durable meanwhile.
+func (e *Engine) refuse(r *run) {
+	e.overflowed(r, "refused")
+	e.settleAnew(r, true, 0)
 	e.ledger.land(r)
 }
 
