@@ -64,7 +64,7 @@ func TestQueueCommands(t *testing.T) {
 		t.Fatal(err)
 	}
 	h, weft = serve("other") // the stage is no more
-	h.waitLog(2, "durable run given up")
+	h.waitDead(2)
 	status, out, errs := weft("list", "--state", "dead")
 	lines := strings.Split(strings.TrimSpace(out), "\n")
 	line := regexp.MustCompile(`^([0-9a-f]{32})  dead   shop  work   text   +\d+ +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  -     stage work of pipeline main is no more$`)
@@ -91,6 +91,7 @@ func TestQueueCommands(t *testing.T) {
 		t.Errorf("%d %q %q", status, out, errs)
 	}
 	h.waitLog(3, "durable run given up") // still no such stage
+	h.waitDead(1)
 	if err := h.terminate(); err != nil {
 		t.Fatal(err)
 	}
@@ -114,6 +115,31 @@ func TestQueueCommands(t *testing.T) {
 	}
 	if status, _, errs = weft("list"); status != 1 || !strings.Contains(errs, "is `weft serve` running there?") {
 		t.Errorf("%d %q", status, errs)
+	}
+}
+
+// waitDead waits until the host's queue has so many dead entries.
+func (h *host) waitDead(n int) {
+	h.t.Helper()
+	client, err := server.NewQueueClient("", h.adminURL(), "")
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		list, err := client.List(h.t.Context(), server.QueueQuery{State: "dead"}, "", 10)
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		if len(list.Entries) == n {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-h.t.Context().Done():
+			h.t.Fatalf("%d dead entries, want %d", len(list.Entries), n)
+		}
 	}
 }
 
