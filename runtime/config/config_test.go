@@ -88,6 +88,7 @@ func TestParseFull(t *testing.T) {
 		Apps: []string{"shop"}, Users: []string{"oTester1"}, Percent: 12_500,
 		Rollback: config.Rollback{Errors: 7000, MinEvents: 50, Window: 5 * time.Minute},
 	})
+	check("shadow", p.Stages[3].Shadow, cfg.Plugins[3])
 	check("state_of", cfg.Plugins[4].StateOf, cfg.Plugins[1])
 	check("always", p.Always[0].Plugin, cfg.Plugins[2])
 	check("async", []bool{p.Always[0].Async, guard.Async}, []bool{true, false})

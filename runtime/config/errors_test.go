@@ -64,14 +64,12 @@ p.yaml:6:1: unknown key callers`},
   late_reply: [repeat]
   stages:
     - { plugin: a, async: true }
-    - { reply: { text: x }, shadow: a }
 plugins:
-  a: { source: a.wasm,              grants: { fetch: {} }, limits: { gpu: 1 } }
+  a: { source: a.wasm, grants: { fetch: {} }, limits: { gpu: 1 } }
 `, `
 p.yaml:6:16: pipeline.late_reply.0: repeat is not drop
-p.yaml:9:29: pipeline.stages.1: unknown key shadow
-p.yaml:11:47: plugins.a.grants: unknown key fetch
-p.yaml:11:70: plugins.a.limits: unknown key gpu`},
+p.yaml:10:34: plugins.a.grants: unknown key fetch
+p.yaml:10:57: plugins.a.limits: unknown key gpu`},
 		{"values of the server", app + `server:
   listen: 8080
   admin: 0.0.0.0:9090

@@ -217,6 +217,9 @@ func (d *decoder) pipeline(p *pipelineDecl) {
 		if s.Canary != nil {
 			d.canary(s)
 		}
+		if s.ShadowPos != (Pos{}) {
+			d.shadow(s, always)
+		}
 		if len(s.Parallel) > 0 && s.OnError != nil && s.WhenPos == (Pos{}) {
 			d.warn(s.Pos, "stage"+d.named(s)+": on_error has no effect: a branch that fails has its own", "move it into the branches")
 		}
@@ -299,6 +302,7 @@ func (p *pipelineDecl) uses() []*Plugin {
 		if s.Canary != nil {
 			add(s.Canary.To)
 		}
+		add(s.Shadow)
 	})
 	return all
 }

@@ -108,7 +108,7 @@ func instanceOf(n *yaml.Node, depth int) (any, bool) {
 var notOfShape = regexp.MustCompile(`there is no plugin|there is no pipeline|doesn't use plugin|is not (0s or )?a duration from|is under its answer_within` +
 	`|is not a size from .*(MiB|GiB|TiB|KiB)\)?$|a path of the host's own|has this path|one address|no server\.admin_token|encoding_aes_key is missing|names nothing` +
 	`|a second stage|is not a file|only the last branch|not a number that JSON|is out of range|is short for|^apps\.f\.callback_path` +
-	`|without quotes YAML reads|only a stage with plugin|fuel: 1e9|a second document|a percentage over 0|own plugin|may not use state|a state of its own|state of another plugin|own state without it`)
+	`|without quotes YAML reads|only a stage with plugin|fuel: 1e9|a second document|a percentage over 0|own plugin|may not use state|a state of its own|state of another plugin|own state without it|no answer that one could compare|can have a (canary|shadow)`)
 
 // TestSchemaRefuses: of every problem that Parse has with a file's shape, the
 // schema has one, too, at the same place.

@@ -121,6 +121,7 @@ func stageSection() section[stageDecl] {
 				name: "canary", doc: "another plugin gets some of the events of the stage's plugin, until too many of them fail",
 				value: to(canaryKind(), func(s *stageDecl) **Canary { return &s.Canary }),
 			},
+			shadowKey(),
 			{
 				name: "reply", doc: "a fixed answer",
 				value: to(replyKind(), func(s *stageDecl) **Reply { return &s.Reply }),
@@ -169,6 +170,8 @@ func readStage(d *decoder, n *node) (*Stage, bool) {
 		d.add(n.get(kinds[1]).from, "a stage has one of "+strings.Join(kinds, " and "), "make two stages of it")
 	case n.get("canary") != nil && kinds[0] != "plugin":
 		d.add(n.get("canary").from, "only a stage with plugin can have a canary", "")
+	case n.get("shadow") != nil && kinds[0] != "plugin" && kinds[0] != "forward":
+		d.add(n.get("shadow").from, "only a stage with plugin or forward can have a shadow", "")
 	case s.Async && kinds[0] != "plugin" && kinds[0] != "forward":
 		d.add(n.get("async").from, "only a stage with plugin or forward can be async", "")
 	case n.get("name") == nil && kinds[0] == "plugin":

@@ -218,18 +218,22 @@ const (
 // Stage is one step. Exactly one of Plugin, Reply, Forward, Switch and Parallel
 // is set.
 type Stage struct {
-	Pos      Pos
-	Name     string   // unique in its pipeline
-	When     string   // "": always
-	WhenPos  Pos      // zero: there is no when; with When "" Options.NoEnv left it open
-	OnError  *OnError // nil: the pipeline's, Queue where Async
-	Plugin   *Plugin
-	Async    bool    // of a Plugin or a Forward: run from the durable queue, off the reply path
-	Canary   *Canary // of a Plugin; nil: it gets all events
-	Reply    *Reply
-	Forward  *Forward
-	Switch   []*Branch
-	Parallel []*Stage // side by side: each is a branch
+	Pos     Pos
+	Name    string   // unique in its pipeline
+	When    string   // "": always
+	WhenPos Pos      // zero: there is no when; with When "" Options.NoEnv left it open
+	OnError *OnError // nil: the pipeline's, Queue where Async
+	Plugin  *Plugin
+	Async   bool    // of a Plugin or a Forward: run from the durable queue, off the reply path
+	Canary  *Canary // of a Plugin; nil: it gets all events
+	// Shadow gets the events of a Plugin or a Forward after the answer, without
+	// effect; nil: there is none.
+	Shadow    *Plugin
+	ShadowPos Pos
+	Reply     *Reply
+	Forward   *Forward
+	Switch    []*Branch
+	Parallel  []*Stage // side by side: each is a branch
 }
 
 // Forward sends the event to an upstream.
