@@ -18,6 +18,10 @@ type Call struct {
 	// State serves the host call state in this call, where it is granted; nil:
 	// the plugin's own.
 	State State
+	// Aside keeps the call apart from the others of the plugin: whether it fails
+	// tells nothing of these, and they don't keep it from being made. Calls aside
+	// have a failure policy of their own.
+	Aside bool
 }
 
 // Result is what a call came to.

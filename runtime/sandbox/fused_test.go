@@ -216,3 +216,47 @@ func TestTrialPanics(t *testing.T) {
 		}
 	})
 }
+
+// TestPluginAside: calls aside neither open the plugin's fuse nor are kept from
+// it by it; they have one of their own, over loads.
+func TestPluginAside(t *testing.T) {
+	spec := watSpec(t, "trap", "")
+	synctest.Test(t, func(t *testing.T) {
+		s := newSandbox(t, Options{})
+		p := load(t, s, spec)
+		user := 0
+		want := func(first byte, aside bool, reason string) {
+			t.Helper()
+			user++
+			call := userCall(first, user)
+			call.Aside = aside
+			got := ""
+			if _, err := handle(p, call); err != nil {
+				got = callError(t, err).Reason()
+			}
+			if got != reason {
+				t.Fatalf("call %d: ended with %q, want %q", user, got, reason)
+			}
+		}
+		for range fuseAtLeast {
+			want('f', true, "trap")
+		}
+		want('0', true, "fused")
+		want('0', false, "")
+		if h := p.Health(); h.State != Healthy || len(h.Apps) != 0 {
+			t.Errorf("%+v", h)
+		}
+		if err := p.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+		p = load(t, s, spec)
+		want('0', true, "fused")
+		for range fuseAtLeast - 1 { // one call went well before
+			want('f', false, "trap")
+		}
+		want('0', false, "fused")
+		time.Sleep(trialPause)
+		want('0', true, "")
+		want('f', false, "trap")
+	})
+}

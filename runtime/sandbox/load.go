@@ -151,6 +151,7 @@ func (s *Sandbox) load(ctx context.Context, key moduleKey, man *manifest.Manifes
 		closed:    make(chan struct{}),
 	}
 	l.failures = s.failuresOf(l.name, l.log)
+	l.aside = s.failuresOf(l.name+asideMark, l.log.With(slog.Bool("aside", true)))
 	l.pool = newPools(l.isolation, l.limits.Instances, l.newInstance)
 	var problems []string
 	if l.module, problems = s.prepare(ctx, spec.Wasm, key.digest, rewriting(l.isolation)); len(problems) > 0 {

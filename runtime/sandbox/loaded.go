@@ -38,6 +38,7 @@ type loaded struct {
 	compiled wazero.CompiledModule
 	pool     *pools
 	failures *failures // the sandbox's, for all plugins of this name
+	aside    *failures // the same of calls aside
 	counts   counters
 	line     line // for run tokens
 

@@ -28,7 +28,7 @@ type Config struct {
 // appConfig is a config that the plugin accepted, with what failed in its app.
 type appConfig struct {
 	Config
-	fuse *fuse
+	fuse, aside *fuse
 }
 
 // Name is the plugin's name in pipeline.yaml.
@@ -65,7 +65,7 @@ func (p *Plugin) SetConfigs(ctx context.Context, configs map[string]Config) map[
 			failed[app] = err
 			continue
 		}
-		accepted[app] = &appConfig{c, p.failures.app(app)}
+		accepted[app] = &appConfig{c, p.failures.app(app), p.aside.app(app)}
 	}
 	p.configs.Store(&accepted)
 	if len(failed) == 0 {
@@ -133,7 +133,11 @@ func (p *Plugin) handle(ctx context.Context, call *Call) (result Result, failed 
 		e.err = ErrNoConfig
 		return Result{}, e
 	}
-	ticket, refused := cfg.fuse.admit(call.Event.User, &p.edition)
+	fuse := cfg.fuse
+	if call.Aside {
+		fuse = cfg.aside
+	}
+	ticket, refused := fuse.admit(call.Event.User, &p.edition)
 	if refused != "" {
 		return Result{}, p.callError(reasonFused, refused)
 	}

@@ -74,7 +74,7 @@ type Sandbox struct {
 	loading int                   // calls of Load under way
 	loaded  chan struct{}         // closed once there are none, after Close began
 	// failures outlive the plugins: the next one of a name goes on with them.
-	failures map[string]*failures // by plugin name
+	failures map[string]*failures // by plugin name, with asideMark of calls aside
 
 	stopSweeps context.CancelFunc
 	swept      chan struct{} // closed when the janitor has ended
@@ -209,6 +209,10 @@ func (s *Sandbox) leave(p *Plugin) bool {
 	delete(s.live, p.key)
 	return true
 }
+
+// asideMark follows the name of a plugin where the failures of its calls aside
+// are kept. No name has a blank.
+const asideMark = " aside"
 
 // failuresOf gives the failure policy of the plugins of a name.
 func (s *Sandbox) failuresOf(name string, log *slog.Logger) *failures {
