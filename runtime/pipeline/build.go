@@ -14,9 +14,10 @@ import (
 type Set struct {
 	apps     map[string]*app // by name
 	canaries []*canary
+	shadows  []*shadow
 
 	// The ledger's lock guards these.
-	flight int           // runs under way that walk it
+	flight int           // runs under way that walk it, and shadows of theirs
 	idle   chan struct{} // once another set took its place: closed when flight is 0
 }
 
@@ -52,6 +53,7 @@ type stage struct {
 	when     *condition // nil: always
 	plugin   Plugin
 	canary   *canary // of plugin; nil: it gets all events
+	shadow   *shadow // of plugin or upstream; nil: none
 	reply    *hostapi.Reply
 	upstream Upstream
 	raw      bool     // of upstream: the callback as it came, not JSON
@@ -106,7 +108,7 @@ func Build(cfg *config.Config, plugins map[string]Plugin, options ...BuildOption
 	if b.problems.Err() != nil {
 		return nil, b.problems
 	}
-	set.canaries = b.canaries
+	set.canaries, set.shadows = b.canaries, b.shadows
 	return set, b.problems
 }
 
@@ -116,6 +118,7 @@ type builder struct {
 	known     func(string) bool
 	in        string // the pipeline that is being built
 	canaries  []*canary
+	shadows   []*shadow
 	problems  config.Problems
 }
 
@@ -175,6 +178,7 @@ func (b *builder) stages(cs []*config.Stage, inherited policy) []*stage {
 		if f := c.Forward; f != nil && f.To != nil {
 			st.upstream, st.raw = b.upstream(f.To.Name, c.Pos), f.As == config.ForwardRaw
 		}
+		st.shadow = b.shadow(c)
 		if c.OnError != nil {
 			st.onError = b.policy(c.OnError, c.Pos)
 		}

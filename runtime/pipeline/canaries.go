@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -29,10 +28,10 @@ const (
 type canaries struct {
 	mu      sync.Mutex
 	use     []*canary // by pipeline and stage
-	trials  map[canaryName]*trial
-	rolled  map[canaryName]rolledBack // of stages that are not in use, too: they may come back
-	version int                       // of rolled
-	saving  bool                      // a goroutine sees to it that the store has rolled
+	trials  map[stageName]*trial
+	rolled  map[stageName]rolledBack // of stages that are not in use, too: they may come back
+	version int                      // of rolled
+	saving  bool                     // a goroutine sees to it that the store has rolled
 }
 
 // rolledBack is how the store keeps a rollback.
@@ -101,16 +100,16 @@ func (e *Engine) recallCanaries(ctx context.Context) error {
 	return nil
 }
 
-func decodeRolledBack(value []byte) (map[canaryName]rolledBack, error) {
+func decodeRolledBack(value []byte) (map[stageName]rolledBack, error) {
 	var list []rolledBack
 	if err := json.Unmarshal(value, &list); err != nil {
 		return nil, fmt.Errorf("canaries in the store: %w", err)
 	}
-	rolled := make(map[canaryName]rolledBack, min(len(list), maxRollbacks))
+	rolled := make(map[stageName]rolledBack, min(len(list), maxRollbacks))
 	for _, r := range list[:min(len(list), maxRollbacks)] {
 		r.Events, r.Failed = max(r.Events, 0), max(r.Failed, 0)
 		r.Reason = reasonOf(labelled(r.Reason))
-		rolled[canaryName{r.Pipeline, r.Stage}] = r
+		rolled[stageName{r.Pipeline, r.Stage}] = r
 	}
 	return rolled, nil
 }
@@ -127,7 +126,7 @@ func (e *Engine) useCanaries(set *Set) {
 	cs := &e.canaries
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	trials := make(map[canaryName]*trial, len(set.canaries))
+	trials := make(map[stageName]*trial, len(set.canaries))
 	for _, c := range set.canaries {
 		if t := cs.trials[c.name]; t != nil && t.lines == c.lines {
 			c.trial = t
@@ -139,9 +138,7 @@ func (e *Engine) useCanaries(set *Set) {
 		trials[c.name] = c.trial
 	}
 	cs.trials = trials
-	cs.use = slices.SortedFunc(slices.Values(set.canaries), func(a, b *canary) int {
-		return cmp.Or(cmp.Compare(a.name.pipeline, b.name.pipeline), cmp.Compare(a.name.stage, b.name.stage))
-	})
+	cs.use = slices.SortedFunc(slices.Values(set.canaries), func(a, b *canary) int { return a.name.compare(b.name) })
 	e.saveRolledBack()
 }
 
@@ -170,11 +167,11 @@ func (e *Engine) rollBack(c *canary, t *trial, end *rollback) {
 		return
 	}
 	if cs.rolled == nil {
-		cs.rolled = map[canaryName]rolledBack{}
+		cs.rolled = map[stageName]rolledBack{}
 	}
 	if len(cs.rolled) >= maxRollbacks {
 		oldest := slices.MinFunc(slices.Collect(maps.Values(cs.rolled)), func(a, b rolledBack) int { return a.At.Compare(b.At) })
-		delete(cs.rolled, canaryName{oldest.Pipeline, oldest.Stage})
+		delete(cs.rolled, stageName{oldest.Pipeline, oldest.Stage})
 	}
 	cs.rolled[c.name] = rolledBack{
 		Pipeline: c.name.pipeline, Stage: c.name.stage, Lines: t.lines,

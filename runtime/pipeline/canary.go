@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,7 +19,7 @@ const SideCanary = "canary"
 
 // canary gives some of a stage's events to another plugin. It belongs to a Set.
 type canary struct {
-	name        canaryName
+	name        stageName
 	plugin, to  string // names of the stage's plugin and of target
 	target      Plugin
 	apps, users map[string]bool // all of whose events are target's
@@ -31,14 +32,19 @@ type canary struct {
 	trial *trial
 }
 
-type canaryName struct{ pipeline, stage string }
+// stageName names a stage among those of all pipelines.
+type stageName struct{ pipeline, stage string }
+
+func (n stageName) compare(other stageName) int {
+	return cmp.Or(cmp.Compare(n.pipeline, other.pipeline), cmp.Compare(n.stage, other.stage))
+}
 
 func (b *builder) canary(c *config.Stage) *canary {
 	if c.Canary == nil || c.Canary.To == nil || c.Plugin == nil {
 		return nil
 	}
 	out := &canary{
-		name: canaryName{b.in, c.Name}, plugin: c.Plugin.Name, to: c.Canary.To.Name, target: b.plugin(c.Canary.To.Name, c.Canary.Pos),
+		name: stageName{b.in, c.Name}, plugin: c.Plugin.Name, to: c.Canary.To.Name, target: b.plugin(c.Canary.To.Name, c.Canary.Pos),
 		apps: setOf(c.Canary.Apps), users: setOf(c.Canary.Users), percent: c.Canary.Percent, seed: sideSeed(c.Name),
 		rule: c.Canary.Rollback, lines: c.Canary.Lines, trial: newTrial(c.Canary.Lines),
 	}

@@ -625,14 +625,14 @@ func TestRollbacksAreBounded(t *testing.T) {
 		w.up()
 		defer w.down()
 		cs := &w.engine.canaries
-		cs.rolled = map[canaryName]rolledBack{}
+		cs.rolled = map[stageName]rolledBack{}
 		for i := range maxRollbacks {
-			name := canaryName{"main", strconv.Itoa(i)}
+			name := stageName{"main", strconv.Itoa(i)}
 			cs.rolled[name] = rolledBack{Pipeline: name.pipeline, Stage: name.stage, At: w.start.Add(time.Duration(i-7) * time.Second)}
 		}
 		w.send(1)
 		w.pass(time.Second)
-		if _, there := cs.rolled[canaryName{"main", "0"}]; there || len(cs.rolled) != maxRollbacks {
+		if _, there := cs.rolled[stageName{"main", "0"}]; there || len(cs.rolled) != maxRollbacks {
 			t.Errorf("%d rollbacks, the oldest there: %v", len(cs.rolled), there)
 		}
 		if n := len(w.store.values[canaryBucket+"/"+canaryKey]); n == 0 || n > store.MaxValue {
@@ -654,7 +654,7 @@ func FuzzRolledBack(f *testing.F) {
 			return
 		}
 		for name, r := range rolled {
-			if name != (canaryName{r.Pipeline, r.Stage}) || r.Events < 0 || r.Failed < 0 || reasonOf(labelled(r.Reason)) != r.Reason {
+			if name != (stageName{r.Pipeline, r.Stage}) || r.Events < 0 || r.Failed < 0 || reasonOf(labelled(r.Reason)) != r.Reason {
 				t.Errorf("%v: %+v", name, r)
 			}
 		}

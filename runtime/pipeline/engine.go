@@ -57,6 +57,7 @@ type Engine struct {
 	ledger   ledger
 	locks    userLocks
 	canaries canaries
+	shadows  shadows
 	set      atomic.Pointer[Set] // nil before Start
 	watch    atomic.Pointer[func(*Trace)]
 
@@ -114,6 +115,7 @@ func (e *Engine) Start(ctx context.Context, set *Set) error {
 	e.runs, e.stopRuns = context.WithCancelCause(e.base)
 	e.claims, e.stopClaims = context.WithCancel(e.base)
 	e.useCanaries(set)
+	e.useShadows(set)
 	e.arrange(set)
 	e.set.Store(set)
 	e.wg.Go(e.dispatch)
@@ -128,6 +130,7 @@ func (e *Engine) Start(ctx context.Context, set *Set) error {
 // one Swap at a time.
 func (e *Engine) Swap(set *Set) (drained <-chan struct{}) {
 	e.useCanaries(set)
+	e.useShadows(set)
 	e.arrange(set)
 	return e.ledger.retire(e.set.Swap(set))
 }

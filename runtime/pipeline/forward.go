@@ -62,6 +62,7 @@ func (w *walk) forward(ctx context.Context, st *stage) (flow, error) {
 		return goOn, err
 	}
 	start := time.Now()
+	sight := w.see(st, "")
 	f, outcome, err := goOn, hostapi.Next, error(nil)
 	if st.raw {
 		f, outcome = done, hostapi.Done
@@ -72,6 +73,12 @@ func (w *walk) forward(ctx context.Context, st *stage) (flow, error) {
 	took := time.Since(start)
 	w.metrics.StageSeconds(w.app.pipe.name, st.name, took)
 	w.trace.call(st, "", &Result{Outcome: outcome}, err, took)
+	if sight != nil {
+		if st.raw {
+			sight.raw = w.verbatim
+		}
+		w.saw(ctx, sight, &Result{Outcome: outcome, Reply: w.reply, ReplySet: true}, err)
+	}
 	return f, err
 }
 

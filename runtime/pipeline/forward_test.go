@@ -46,8 +46,11 @@ func (s *service) ForwardRaw(ctx context.Context, _ *hostapi.Event, came *Callba
 }
 
 func (s *service) Read(_ *hostapi.Event, v *Verbatim) (*hostapi.Reply, error) {
-	if v.Silent {
+	switch {
+	case v.Silent:
 		return nil, nil
+	case string(v.Body) == "broken":
+		return nil, reasonError("upstream")
 	}
 	return textReply(string(v.Body)), nil
 }

@@ -123,6 +123,9 @@ func (g *grapher) stage(s *config.Stage, next string) {
 	if s.Canary != nil {
 		text += "<br/>" + canaryLabel(s.Canary)
 	}
+	if s.Shadow != nil {
+		text += "<br/>" + label("shadow "+s.Shadow.Name)
+	}
 	switch {
 	case s.Switch != nil:
 		g.line("    %s{\"%s\"}", id, text)

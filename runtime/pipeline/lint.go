@@ -244,6 +244,7 @@ func (l *linter) plugin(s *config.Stage, in set) {
 		l.warn(pos, text, f.takes())
 		return
 	}
+	l.shadow(s, "plugin "+s.Plugin.Name, taken)
 	l.deadline(s.Pos, "plugin "+s.Plugin.Name, f.Timeout, "the plugin's limits.timeout")
 	longest := s.Plugin.Name
 	if to := l.canary(s, taken); to.Waits && (to.Timeout > f.Timeout || !f.Waits) {
@@ -253,6 +254,13 @@ func (l *linter) plugin(s *config.Stage, in set) {
 		l.wait(waiting{longest, "limits.timeout of these plugins", taken}, f.Timeout)
 	}
 	l.policy(s, "plugin "+s.Plugin.Name, taken)
+}
+
+// shadow warns of a shadow that gets none of the events of what it shadows.
+func (l *linter) shadow(s *config.Stage, of string, in set) {
+	if s.Shadow != nil && l.wanted(s.Shadow, in).empty() {
+		l.warn(s.ShadowPos, "shadow: plugin "+s.Shadow.Name+" takes none of the events of "+of, l.facts.Plugins[s.Shadow.Name].takes())
+	}
 }
 
 // canary looks at the plugin of a stage's canary, and returns what is known of
@@ -296,6 +304,7 @@ func (l *linter) forward(s *config.Stage, in set) set {
 	if f.To == nil { // NoEnv left it open
 		return in
 	}
+	l.shadow(s, "this forward", in)
 	l.deadline(s.Pos, "upstream "+f.To.Name, f.To.Timeout, "the upstream's timeout")
 	if !s.Async {
 		l.wait(waiting{"upstream " + f.To.Name, "the timeout of these upstreams", in}, f.To.Timeout)

@@ -89,6 +89,7 @@ func (w *walk) join(ctx context.Context, st *stage, strands []strand) flow {
 			w.reply, w.verbatim, w.replied = s.reply, s.verbatim, true
 		}
 		w.notes = append(w.notes, s.notes...)
+		w.sights = append(w.sights, s.sights...)
 		w.trace.join(s.trace)
 	}
 	if dropped > 0 {

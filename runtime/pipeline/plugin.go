@@ -32,6 +32,13 @@ type Call struct {
 	Reply *hostapi.Reply // set by earlier stages; nil where none was
 	// Passive says that a reply can be set: false under always.
 	Passive bool
+	// Layer makes the call one of a shadow: it has this state, over Before where
+	// that is set, nothing that it does has an effect beyond, and whether it fails
+	// tells nothing of the plugin in other calls. nil: an ordinary call.
+	Layer *Layer
+	// Before, in an ordinary call, is to be filled in with the state as the call
+	// finds it; nil: nobody asks.
+	Before *Before
 }
 
 // Result is what a plugin answers.

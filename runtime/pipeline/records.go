@@ -214,10 +214,35 @@ func (l *ledger) land(r *run) {
 	delete(l.flight, r)
 	l.room.release(r)
 	l.checkDrained()
-	set := r.app.set
+	l.leaveSet(r.app.set)
+}
+
+// leaveSet is called with the lock held.
+func (l *ledger) leaveSet(set *Set) {
 	if set.flight--; set.flight == 0 && set.idle != nil {
 		close(set.idle)
 	}
+}
+
+// hold keeps the set of a run under way in use until letGo.
+func (l *ledger) hold(set *Set) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	set.flight++
+}
+
+// letGo ends a hold.
+func (l *ledger) letGo(set *Set) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.leaveSet(set)
+}
+
+// retired tells whether another set has taken the place of this one.
+func (l *ledger) retired(set *Set) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return set.idle != nil
 }
 
 // retire lets no new run begin with a set. The result is closed when no run

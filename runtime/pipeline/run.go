@@ -147,7 +147,9 @@ func (e *Engine) through(ctx context.Context, r *run, end flow) {
 		r.ticket.release()
 	}
 	w.trace.ended(w, end)
-	if end = e.settle(r, w, end); end.finished() && r.whole() {
+	end = e.settle(r, w, end)
+	e.shadow(r, w, end)
+	if end.finished() && r.whole() {
 		w.always(ctx)
 	}
 	w.trace.give()

@@ -48,8 +48,9 @@ type walk struct {
 
 	halt *halt // where it ended by queue or again
 
-	notes []note // async stages that it came to, to be run from the queue
-	lone  bool   // it is of one async stage, and runs it
+	notes  []note   // async stages that it came to, to be run from the queue
+	sights []*sight // of stages with a shadow
+	lone   bool     // it is of one async stage, and runs it
 
 	trace *Trace // nil: nobody watches
 
@@ -163,6 +164,11 @@ func (w *walk) plugin(ctx context.Context, st *stage, p Plugin, side string) (fl
 	}
 	start := time.Now()
 	w.call = Call{Event: w.ev, Attrs: w.attrs, Reply: w.reply, Passive: w.passive}
+	sight := w.see(st, side)
+	if sight != nil {
+		sight.before = new(Before)
+		w.call.Before = sight.before
+	}
 	res, err := p.Handle(ctx, &w.call)
 	took := time.Since(start)
 	w.metrics.StageSeconds(w.app.pipe.name, st.name, took)
@@ -173,6 +179,7 @@ func (w *walk) plugin(ctx context.Context, st *stage, p Plugin, side string) (fl
 	if st.canary != nil && side != SideInstead {
 		w.ran(ctx, st.canary, side, err)
 	}
+	w.saw(ctx, sight, &res, err)
 	if err != nil {
 		return goOn, err
 	}
@@ -210,9 +217,11 @@ func (w *walk) failed(ctx context.Context, st *stage, err error) flow {
 	case config.Instead:
 		return w.instead(ctx, st)
 	case config.Queue:
+		w.overlook(st)
 		w.haltAt(place{stage: st.name}, st.name, reason)
 		return queued
 	case config.Again:
+		w.overlook(st)
 		w.haltAt(place{stage: st.name}, st.name, reason)
 		return again
 	}

@@ -46,6 +46,7 @@ type assembleOptions struct {
 	sandbox   *sandbox.Sandbox // outlives the assembly
 	upstreams *gateway.Pool    // likewise
 	state     sandbox.State
+	layers    *layers // of shadows; nil: they have no state
 	log       *slog.Logger
 	noEnv     bool // secrets may be missing: accounts are not looked at
 	// client gives what stands in the place of an upstream's client, which is nil
@@ -248,7 +249,7 @@ func (a *assembly) openUpstreams() {
 func (a *assembly) buildPipelines(opt assembleOptions) {
 	guests := make(map[string]pipeline.Plugin, len(a.cfg.Plugins))
 	for _, p := range a.cfg.Plugins {
-		guests[p.Name] = guest{a.plugins[p.Name]}
+		guests[p.Name] = guest{a.plugins[p.Name], opt.state, opt.layers}
 	}
 	// An app that is out of service has no pipeline: its entries of the durable
 	// queue become dead letters instead of failing in their plugin.

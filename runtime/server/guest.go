@@ -9,7 +9,11 @@ import (
 )
 
 // guest is a loaded plugin as the pipeline sees it.
-type guest struct{ plugin *sandbox.Plugin }
+type guest struct {
+	plugin *sandbox.Plugin
+	state  sandbox.State
+	layers *layers // nil: shadows have no state
+}
 
 // Wants says whether the plugin's manifest has room for such an event. One that
 // did not load wants all: its configuration never serves.
@@ -24,6 +28,15 @@ func (g guest) Handle(ctx context.Context, call *pipeline.Call) (pipeline.Result
 	if g.plugin == nil {
 		return pipeline.Result{}, errNotLoaded
 	}
-	res, err := g.plugin.Handle(ctx, &sandbox.Call{Event: call.Event, Attrs: call.Attrs, Reply: call.Reply, Passive: call.Passive})
+	c := sandbox.Call{Event: call.Event, Attrs: call.Attrs, Reply: call.Reply, Passive: call.Passive, Aside: call.Layer != nil}
+	switch {
+	case call.Layer != nil && g.layers != nil:
+		c.State = g.layers.of(*call.Layer, call.Before)
+	case call.Layer != nil:
+		c.State = noState{}
+	case call.Before != nil:
+		c.State = &watchedState{inner: g.state, before: call.Before}
+	}
+	res, err := g.plugin.Handle(ctx, &c)
 	return pipeline.Result{Outcome: res.Outcome, Reply: res.Reply, ReplySet: res.ReplySet, Fuel: res.Fuel, Annotations: res.Annotations}, err
 }

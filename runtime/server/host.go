@@ -51,7 +51,8 @@ type Host struct {
 	store     store.Store
 	sandbox   *sandbox.Sandbox // of all generations
 	state     *pluginState     // likewise: plugins of another state share no instances
-	upstreams *gateway.Pool    // likewise
+	layers    *layers
+	upstreams *gateway.Pool // likewise
 	engine    *pipeline.Engine
 	metrics   *telemetry.Metrics
 	recorder  recorder
@@ -144,6 +145,7 @@ func (h *Host) start(ctx context.Context) error {
 		return fmt.Errorf("starting the pipelines: %w", err)
 	}
 	h.accept(ctx, s)
+	h.layers.keep(ctx, s.assembly.set.Layers())
 	h.startReloads(ctx)
 	return h.open(ctx)
 }
@@ -174,6 +176,9 @@ func (h *Host) openParts(ctx context.Context, cfg *config.Config) error {
 	}
 	h.store = opened
 	h.state = &pluginState{store: opened, log: h.log, recorder: &h.recorder}
+	if h.layers, err = openLayers(ctx, h.state); err != nil {
+		return err
+	}
 	h.upstreams = gateway.NewPool(h.listeners, h.log)
 	if h.sandbox, err = sandbox.New(ctx, sandbox.Options{CacheDir: filepath.Join(cfg.Server.Data, "cache"), Logger: h.log}); err != nil {
 		return fmt.Errorf("starting the sandbox: %w", err)
@@ -223,6 +228,7 @@ func (h *Host) assemble(ctx context.Context, cfg *config.Config, root *version) 
 		sandbox:   h.sandbox,
 		upstreams: h.upstreams,
 		state:     h.state,
+		layers:    h.layers,
 		log:       h.log,
 		client:    h.recorder.client,
 		module:    h.units.moduleReader(root),
@@ -267,6 +273,7 @@ func (h *Host) open(ctx context.Context) error {
 	h.health.route(admin)
 	admin.GET("/metrics", echo.WrapHandler(h.metrics.Handler()))
 	admin.Any("/admin/v1/status", readOnly(h.answerStatus))
+	admin.Any("/admin/v1/shadows", readOnly(h.answerShadows))
 	admin.Any("/admin/v1/reload", postOnly(h.answerReload))
 	queueAPI{h.engine}.route(admin)
 	admin.Any("/admin/v1/record", postOnly(h.answerRecord))
@@ -338,6 +345,9 @@ func (h *Host) closeAll(ctx context.Context) error {
 	errs = append(errs, h.reloads.close(ending))
 	if serving := h.current.Load(); serving != nil {
 		errs = append(errs, serving.assembly.close(ending))
+	}
+	if h.layers != nil {
+		h.layers.close()
 	}
 	if h.sandbox != nil {
 		if err := h.sandbox.Close(ending); err != nil {

@@ -200,6 +200,7 @@ func (h *Host) swap(ctx context.Context, s *selection) ReloadResult {
 	h.reloads.retiring.Go(func() {
 		<-drained // by the end of the engine at the latest
 		h.closeAssembly(ctx, old.assembly)
+		h.layers.keep(context.WithoutCancel(ctx), h.current.Load().assembly.set.Layers())
 	})
 	result := ReloadResult{Result: reloadOK, Generation: next.number, Problems: s.problems}
 	if len(s.problems) > 0 {

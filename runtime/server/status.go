@@ -21,6 +21,7 @@ func (h *Host) answerStatus(ec echo.Context) error {
 		Version: Version(), Plugins: []pluginStatus{}, Units: []unitStatus{},
 		Generation: generationStatus{serving.number, serving.since.UTC()}, Reload: h.reloads.status(),
 		Canaries:  canariesStatus(h.engine.Canaries()),
+		Shadows:   shadowsStatus(h.engine.Shadows()),
 		Upstreams: upstreamStatuses(h.upstreams), Bounds: boundsOf(h.engine.Load()),
 	}
 	if units := h.units.status.Load(); units != nil {
@@ -42,6 +43,7 @@ type statusDoc struct {
 	Upstreams  []upstreamStatus       `json:"upstreams"` // by name
 	Queues     map[string]queueStatus `json:"queues"`    // by name: events; without the ones that can't be read
 	Canaries   []canaryStatus         `json:"canaries"`  // by pipeline and stage
+	Shadows    []shadowStatus         `json:"shadows"`   // by pipeline and stage
 	Bounds     boundsStatus           `json:"bounds"`
 }
 

@@ -27,6 +27,7 @@ type Metrics struct {
 	lateReplies  *prometheus.CounterVec
 	reloads      *prometheus.CounterVec
 	canaryEvents *prometheus.CounterVec
+	shadows      *prometheus.CounterVec
 	evicted      prometheus.Counter
 }
 
@@ -52,6 +53,7 @@ func NewMetrics() *Metrics {
 		overflows:    counter("weft_overflow_total", "Events over a bound of their app or of the host, by what became of them.", "app", "what"),
 		deadLetters:  counter("weft_dead_letters_total", "Durable entries given up.", "app", "reason"),
 		lateReplies:  counter("weft_late_replies_total", "Replies that were ready after answer_within, by what became of them.", "app", "way"),
+		shadows:      counter("weft_shadow_total", "Events of shadows by what came of them.", "pipeline", "stage", "result"),
 		canaryEvents: counter("weft_canary_events_total", "Calls of plugins in stages with a canary, by side and by what they came to.", "pipeline", "stage", "side", "result"),
 		reloads:      counter("weft_reload_total", "Reloads of the configuration by what came of them.", "result"),
 		evicted:      prometheus.NewCounter(prometheus.CounterOpts{Name: "weft_records_evicted_total", Help: "Event records dropped before their time for want of room."}),
@@ -59,7 +61,7 @@ func NewMetrics() *Metrics {
 	for _, result := range []string{"ok", "partial", "refused"} {
 		m.reloads.WithLabelValues(result) // 0, so that the first one is an increase
 	}
-	m.registry.MustRegister(m.callbacks, m.events, m.eventSeconds, m.stageSeconds, m.stageErrors, m.deadLetters, m.overflows, m.lateReplies, m.reloads, m.canaryEvents, m.evicted,
+	m.registry.MustRegister(m.callbacks, m.events, m.eventSeconds, m.stageSeconds, m.stageErrors, m.deadLetters, m.overflows, m.lateReplies, m.reloads, m.canaryEvents, m.shadows, m.evicted,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -111,6 +113,12 @@ func (m *Metrics) CanaryEvent(pipeline, stage, side, result string) {
 // Overflow counts an event over a bound. What became of it: queued, dropped,
 // refused.
 func (m *Metrics) Overflow(app, what string) { m.overflows.WithLabelValues(app, what).Inc() }
+
+// Shadow counts an event of a shadow. Results: same, different, error, dropped,
+// not_comparable.
+func (m *Metrics) Shadow(pipeline, stage, result string) {
+	m.shadows.WithLabelValues(pipeline, stage, result).Inc()
+}
 
 // LateReply counts a reply that was ready after answer_within. Ways: drop.
 func (m *Metrics) LateReply(app, way string) { m.lateReplies.WithLabelValues(app, way).Inc() }
