@@ -95,11 +95,13 @@ func openAppBench(ctx context.Context, cfg *config.Config, app *config.App, now 
 }
 
 // aloneIn is cfg with one of its apps, without its secrets, and what that uses.
+// Shadows are left out: they change no answer, and run when they like.
 func aloneIn(cfg *config.Config, app *config.App) *config.Config {
-	own := *app
-	own.Token, own.EncodingAESKey, own.Previous = benchToken, benchKey, nil
+	own, pipe := *app, *app.Pipeline
+	pipe.Stages, pipe.Always = withoutShadows(pipe.Stages), withoutShadows(pipe.Always)
+	own.Token, own.EncodingAESKey, own.Previous, own.Pipeline = benchToken, benchKey, nil, &pipe
 	alone := *cfg
-	alone.Apps, alone.Pipelines, alone.Plugins = []*config.App{&own}, []*config.Pipeline{app.Pipeline}, nil
+	alone.Apps, alone.Pipelines, alone.Plugins = []*config.App{&own}, []*config.Pipeline{&pipe}, nil
 	for _, p := range cfg.Plugins {
 		if slices.Contains(p.Apps, app) {
 			used := *p
@@ -108,6 +110,21 @@ func aloneIn(cfg *config.Config, app *config.App) *config.Config {
 		}
 	}
 	return &alone
+}
+
+func withoutShadows(stages []*config.Stage) []*config.Stage {
+	out := make([]*config.Stage, len(stages))
+	for i, st := range stages {
+		bare := *st
+		bare.Shadow, bare.Parallel, bare.Switch = nil, withoutShadows(st.Parallel), nil
+		for _, br := range st.Switch {
+			way := *br
+			way.Stages = withoutShadows(br.Stages)
+			bare.Switch = append(bare.Switch, &way)
+		}
+		out[i] = &bare
+	}
+	return out
 }
 
 func (b *appBench) close(ctx context.Context) error {

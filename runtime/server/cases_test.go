@@ -57,6 +57,7 @@ pipelines:
         when: 'content startsWith "sides"'
       - { name: retried, plugin: probe, when: 'content == "trap queue"', on_error: queue }
       - { name: later, plugin: probe, async: true, when: 'content == "tag x"' }
+      - switch: [ { stages: [ { name: shadowed, plugin: probe, shadow: spare, when: 'content == "shadowed"' } ] } ]
     always:
       - { name: last, plugin: probe, when: 'content == "tag x"' }
   raw:
@@ -74,6 +75,7 @@ cases:
     events:
       - { event: { content: name, user: oU }, reply: { text: Acme }, outcome: replied, path: [first], annotations: {}, fuel: 100000000, sends: none }
       - { event: { content: nothing, user: oU }, reply: none, outcome: success, path: [first] }
+      - { event: { content: shadowed, user: oU }, reply: none, path: [first, shadowed] }
   - name: annotations, and an async stage
     events:
       - { event: { content: tag x, user: oU }, annotations: { tag: x }, path: [first, last, later] }
