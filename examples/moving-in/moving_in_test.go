@@ -3,6 +3,7 @@
 package movingin_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"os/exec"
 	"strings"
@@ -33,7 +34,8 @@ func TestMovingIn(t *testing.T) {
 	host := e.Serve(t)
 	t.Run("as it was", e.asItWas)
 	t.Run("taken over", e.takenOver)
-	t.Run("next stage", e.nextStage)
+	t.Run("tried", e.tried)
+	t.Run("takes over", e.takesOver)
 	t.Run("old handler down", e.oldIsDown)
 	host.Stop(t)
 }
@@ -86,29 +88,67 @@ func (e *example) takenOver(t *testing.T) {
 	}
 }
 
-// The next step; a slip in it, which changes nothing; and back.
-func (e *example) nextStage(t *testing.T) {
-	before := e.Read(t, "pipeline.yaml")
-	e.Edit(t, "pipeline.yaml", "    - name: old ", "    - plugin: keyword\n    - name: old ")
-	e.Edit(t, "pipeline.yaml", "\npipeline:\n", `
-  keyword:
-    source: ../../plugins/keyword/keyword.wasm
-    config:
-      rules: [ { match: exact, words: [价格], reply: { text: 拿铁 28 元。 } } ]
+// shadow reads what came of the events of the shadow.
+func (e *example) shadow(t *testing.T) (same, different int) {
+	t.Helper()
+	_, text := e.HTTP(t, http.MethodGet, admin+"/admin/v1/status")
+	var status struct {
+		Shadows []struct{ Same, Different int }
+	}
+	if err := json.Unmarshal([]byte(text), &status); err != nil || len(status.Shadows) != 1 {
+		t.Fatalf("%v: %s", err, text)
+	}
+	return status.Shadows[0].Same, status.Shadows[0].Different
+}
 
-pipeline:
-`)
+// becomes waits until the shadow has had so many events more.
+func (e *example) becomes(t *testing.T, same, different int) {
+	t.Helper()
+	var s, d int
+	run.Until(t, "the shadow has had its events", func() bool {
+		s, d = e.shadow(t)
+		return s+d >= same+different
+	})
+	if s != same || d != different {
+		t.Errorf("the shadow answered the same %d times and something else %d times, want %d and %d", s, d, same, different)
+	}
+}
+
+// The plugin that is tried answers nobody, and what it would have answered
+// otherwise is told. With its config mended, nothing is different.
+func (e *example) tried(t *testing.T) {
+	e.becomes(t, 4, 2) // the texts of asItWas
+	e.says(t, "营业时间", "每天 9 点到 21 点营业。")
+	e.says(t, "几点开门", "每天 9 点到 21 点营业。")
+	e.becomes(t, 5, 3)
+	if _, told := e.HTTP(t, http.MethodGet, admin+"/admin/v1/shadows"); !strings.Contains(told, "几点开门") || !strings.Contains(told, "没有听懂") || !strings.Contains(told, "每天 9 点") {
+		t.Errorf("what was different: %s", told)
+	}
+	e.Edit(t, "pipeline.yaml", "words: [营业]", "words: [营业, 几点]")
+	e.reload(t, http.StatusOK)
+	e.says(t, "几点开门", "每天 9 点到 21 点营业。")
+	e.becomes(t, 6, 3)
+}
+
+// The plugin takes over; a slip, which changes nothing; and back.
+func (e *example) takesOver(t *testing.T) {
+	before := e.Read(t, "pipeline.yaml")
+	e.Edit(t, "pipeline.yaml", "    - name: old ", "    - plugin: keyword\n      on_error: skip\n    - name: old ")
+	e.Edit(t, "pipeline.yaml", "      shadow: ", "      # shadow: ")
+	e.Edit(t, "pipeline.yaml", "每天 9 点到 21 点营业。", "每天 10 点到 21 点营业。")
 	taken := e.Read(t, "pipeline.yaml")
 	e.reload(t, http.StatusOK)
-	e.says(t, "价格", "拿铁 28 元。")
-	e.says(t, "几点", "每天 9 点到 21 点营业。")
+	e.says(t, "几点开门", "每天 10 点到 21 点营业。")
+	if got := e.Ask(t, "shop", "--event", "CLICK", "--key", "x"); got != "功能升级中，请稍候。" {
+		t.Errorf("what is the old handler's: %q", got)
+	}
 	e.Edit(t, "pipeline.yaml", "plugin: keyword", "plugin: keywrd")
 	e.reload(t, http.StatusUnprocessableEntity)
 	e.Write(t, "pipeline.yaml", taken) // the command reads it, too
-	e.says(t, "价格", "拿铁 28 元。")
+	e.says(t, "几点开门", "每天 10 点到 21 点营业。")
 	e.Write(t, "pipeline.yaml", before)
 	e.reload(t, http.StatusOK)
-	e.says(t, "价格", "价目表见官网。")
+	e.says(t, "几点开门", "每天 9 点到 21 点营业。")
 }
 
 // With the old handler down, users are told so; what was taken over goes on, and
