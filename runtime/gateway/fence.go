@@ -38,7 +38,7 @@ func (f *fence) check(at netip.AddrPort) error {
 	switch {
 	case unreachable(a) || carries && unreachable(inner):
 		return fmt.Errorf("%w: %s is link-local or no host's", ErrFenced, a)
-	case f.isOwn(netip.AddrPortFrom(a, at.Port())):
+	case f.isOwn(netip.AddrPortFrom(a, at.Port())) || carries && f.isOwn(netip.AddrPortFrom(inner, at.Port())):
 		return fmt.Errorf("%w: %s is a listener of this host", ErrFenced, netip.AddrPortFrom(a, at.Port()))
 	case len(f.private) == 0 && !public(a):
 		return fmt.Errorf("%w: %s is not public: name its network under private", ErrFenced, a)

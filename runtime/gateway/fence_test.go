@@ -73,6 +73,8 @@ func TestFence(t *testing.T) {
 		{"127.0.0.1:9090", false, false, false},
 		{"[::1]:9090", false, false, false},
 		{"10.0.0.6:80", false, false, false},
+		{"[64:ff9b::a00:5]:8080", false, false, false},
+		{"[2002:a00:5::]:8080", false, false, false},
 		{"10.0.0.5:8081", false, true, true},
 	} {
 		for _, f := range []struct {
