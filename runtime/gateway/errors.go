@@ -47,7 +47,7 @@ func (e *Error) Error() string {
 	if e.err != nil {
 		text = e.err.Error()
 	}
-	if len(text) > maxErrorText { // what is no HTTP is quoted in it
+	if len(text) > maxErrorText { // a certificate's names stand in it
 		text = strings.ToValidUTF8(text[:maxErrorText], "") + "…"
 	}
 	return "upstream " + e.upstream + ": " + text

@@ -8,6 +8,7 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -207,14 +208,17 @@ func (u *Upstream) exchange(ctx context.Context, r *Request) (Answer, *Error) {
 		return Answer{}, u.failed(ctx, err)
 	}
 	defer func() { _ = resp.Body.Close() }() // what could be read was
+	// Without a look at the body: that of a status such as 101 has no end, nor does
+	// it end with ctx.
+	if resp.StatusCode != http.StatusOK && !(r.NoContent && resp.StatusCode == http.StatusNoContent) {
+		e := u.error(resultStatus, "it answered with status "+strconv.Itoa(resp.StatusCode), nil)
+		e.status = resp.StatusCode
+		return Answer{}, e
+	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, MaxAnswer+1))
 	switch {
 	case err != nil:
 		return Answer{}, u.failed(ctx, err)
-	case resp.StatusCode != http.StatusOK && !(r.NoContent && resp.StatusCode == http.StatusNoContent):
-		e := u.error(resultStatus, "it answered with status "+strconv.Itoa(resp.StatusCode), nil)
-		e.status = resp.StatusCode
-		return Answer{}, e
 	case len(body) > MaxAnswer:
 		return Answer{}, u.error(resultUnusable, fmt.Sprintf("its answer has over %d bytes", MaxAnswer), nil)
 	case !strings.EqualFold(strings.TrimSpace(resp.Header.Get("Content-Encoding")), "identity") && resp.Header.Get("Content-Encoding") != "":
@@ -232,7 +236,23 @@ func (u *Upstream) failed(ctx context.Context, err error) *Error {
 	case ctx.Err() != nil, errors.As(err, &timeout) && timeout.Timeout():
 		return u.error(resultTimeout, "it did not answer in time", nil)
 	}
+	if !ours(err) {
+		return u.error(resultFailed, "its answer is no proper HTTP", nil)
+	}
 	return u.error(resultFailed, "", err)
+}
+
+// ours tells whether the text of an error has nothing that the upstream sent,
+// which may be what it was sent: errors of HTTP quote it.
+func ours(err error) bool {
+	var network *net.OpError
+	var certificate *tls.CertificateVerificationError
+	var record tls.RecordHeaderError
+	if errors.As(err, &network) || errors.As(err, &certificate) || errors.As(err, &record) {
+		return true
+	}
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || strings.HasPrefix(err.Error(), "tls: ") ||
+		err.Error() == "http: server closed idle connection"
 }
 
 func (u *Upstream) request(ctx context.Context, r *Request) *http.Request {
