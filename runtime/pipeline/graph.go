@@ -123,8 +123,11 @@ func (g *grapher) stage(s *config.Stage, next string) {
 	if s.Canary != nil {
 		text += "<br/>" + canaryLabel(s.Canary)
 	}
-	if s.Shadow != nil {
+	switch {
+	case s.Shadow != nil:
 		text += "<br/>" + label("shadow "+s.Shadow.Name)
+	case s.ShadowPos != config.Pos{}:
+		text += "<br/>shadow …"
 	}
 	switch {
 	case s.Switch != nil:

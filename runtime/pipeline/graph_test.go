@@ -216,6 +216,7 @@ pipeline:
     - { name: s4, plugin: a, canary: { to: b } }
     - { name: s5, plugin: a, canary: { to: "${B}", percent: 1 } }
     - { name: s6, plugin: a, shadow: b }
+    - { name: s7, plugin: a, shadow: "${B}" }
 `)
 	for name, want := range map[string]string{
 		"p1s1": "s1\nplugin a\ncanary b gets 12.5%\nuntil 5% of 7 events or more fail within 10m0s",
@@ -223,6 +224,7 @@ pipeline:
 		"p1s3": "s3\nplugin a\ncanary b gets 1%, all of 6 apps, 2 users\nuntil 0.5% of 100 events or more fail within 30s",
 		"p1s4": "s4\nplugin a\ncanary b gets 0%\nuntil 5% of 100 events or more fail within 10m0s",
 		"p1s6": "s6\nplugin a\nshadow b",
+		"p1s7": "s7\nplugin a\nshadow …",
 		"p1s5": "s5\nplugin a\ncanary … gets 1%\nuntil 5% of 100 events or more fail within 10m0s",
 	} {
 		if c.nodes[name] != want {

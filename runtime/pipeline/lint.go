@@ -256,11 +256,18 @@ func (l *linter) plugin(s *config.Stage, in set) {
 	l.policy(s, "plugin "+s.Plugin.Name, taken)
 }
 
-// shadow warns of a shadow that gets none of the events of what it shadows.
+// shadow warns of a shadow that gets none of the events of what it shadows, or may
+// take longer than it has. Nothing waits for it.
 func (l *linter) shadow(s *config.Stage, of string, in set) {
-	if s.Shadow != nil && l.wanted(s.Shadow, in).empty() {
-		l.warn(s.ShadowPos, "shadow: plugin "+s.Shadow.Name+" takes none of the events of "+of, l.facts.Plugins[s.Shadow.Name].takes())
+	if s.Shadow == nil {
+		return
 	}
+	f, what := l.facts.Plugins[s.Shadow.Name], "shadow: plugin "+s.Shadow.Name
+	if l.wanted(s.Shadow, in).empty() {
+		l.warn(s.ShadowPos, what+" takes none of the events of "+of, f.takes())
+		return
+	}
+	l.deadline(s.ShadowPos, what, f.Timeout, "the plugin's limits.timeout")
 }
 
 // canary looks at the plugin of a stage's canary, and returns what is known of

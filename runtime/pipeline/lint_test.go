@@ -137,6 +137,12 @@ p.yaml:16:7: warning: plugin slow may take 3s, and the pipeline's deadline is 2s
 p.yaml:17:35: warning: canary: plugin slow doesn't take voice, which plugin keyword takes: no plugin handles them for its users (it takes messages text and events CLICK)
 p.yaml:17:35: warning: canary: plugin slow may take 3s, and the pipeline's deadline is 2s (raise deadline, or lower the plugin's limits.timeout)
 p.yaml:10:1: warning: the stages that wait (slow) may take 6s for one event, and answer_within is 1.5s (an answer that is late reaches nobody: lower limits.timeout of these plugins)`},
+		{"shadows that take their time", `
+  deadline: 2s
+  answer_within: 2s
+  stages:
+    - { name: a, plugin: keyword, shadow: slow }
+`, `p.yaml:14:35: warning: shadow: plugin slow may take 3s, and the pipeline's deadline is 2s (raise deadline, or lower the plugin's limits.timeout)`},
 		{"shadows", `
   stages:
     - { name: a, plugin: keyword, shadow: any }

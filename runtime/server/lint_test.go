@@ -95,6 +95,19 @@ pipeline:
   stages:
     - plugin: a
       canary: { to: b, percent: 10 }`, `8:7: warning: canary: plugin b takes none of the events of plugin a (it takes no messages and events CLICK)`},
+		{"a shadow that takes other events", `
+upstreams: { old: { url: "https://example.com", timeout: 1s } }
+plugins: { b: { source: CLICKS } }
+pipeline:
+  stages:
+    - forward: { to: old, as: raw }
+      when: 'type == "text"'
+      shadow: b`, `10:7: warning: shadow: plugin b takes none of the events of this forward (it takes no messages and events CLICK)`},
+		{"a shadow of a stage without an answer", `
+plugins: { a: { source: TEXTS }, b: { source: TEXTS } }
+pipeline:
+  stages:
+    - { plugin: a, async: true, shadow: b }`, `7:33: stage a: shadow: the stage has no answer that one could compare (it is for stages on the way to the answer: neither async nor under always)`},
 		{"a plugin that nothing uses", `
 plugins:
   a: { source: TEXTS }

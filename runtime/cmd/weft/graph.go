@@ -14,7 +14,7 @@ func graphCommand() command {
 		name: "graph", synopsis: "[-c pipeline.yaml]",
 		summary: "Draws the pipelines as a Mermaid flowchart",
 		help: `It prints the chart for a Markdown file, in a block that begins with ~~~mermaid, or for https://mermaid.live: stages from
-the top, the branches of switches with their when, what canaries get, and with dotted lines where an error leads. Any
+the top, the branches of switches with their when, shadows, what canaries get, and with dotted lines where an error leads. Any
 plugin may also end the stages. Variables and secret files are not read: what hangs on them is drawn as …`,
 		run: func(_ context.Context, fs *flag.FlagSet, args []string, stdio Stdio) error {
 			file := configFlag(fs)
