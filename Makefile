@@ -33,6 +33,7 @@ run: plugins ## builds all and serves pipeline.yaml
 
 test: deps plugins ## runs the cases, and every test with the race detector, long ones shortened
 	bin/weft test
+	bin/weft test examples/sample.cases.yaml
 	@set -e; for file in examples/*/pipeline.yaml; do echo "bin/weft test -c $$file"; bin/weft test -c "$$file"; done
 	$(GO) test -race -timeout 14m ./...
 
