@@ -27,6 +27,10 @@ const (
 	maxTouched  = 100_000 // keys of state that were seen
 	maxLines    = 256     // that the client has not taken
 	maxRecorded = 256 << 10
+	maxHeld     = 32 << 20 // bytes of events that have begun and not ended, and of what upstreams answered to them
+
+	// Of an event that was answered this long ago, and has not ended, nothing may come any more.
+	recordPatience = time.Minute
 )
 
 // recorder shows one recording at a time what the host does with callbacks, with
@@ -47,10 +51,7 @@ func (r *recorder) begin(app string, engine *pipeline.Engine) (*recording, error
 	if r.session.Load() != nil || r.stopped {
 		return nil, errRecording
 	}
-	s := &recording{
-		app: app, replacer: newReplacer(), pending: map[string]*pendingEvent{}, whole: map[string]bool{}, touched: map[touchedKey]bool{},
-		lines: make(chan recordLine, maxLines), over: make(chan struct{}),
-	}
+	s := newRecording(app)
 	r.session.Store(s)
 	engine.Watch(s.ran)
 	return s, nil
@@ -141,6 +142,7 @@ type recording struct {
 	ended    bool
 	replacer *replacer
 	pending  map[string]*pendingEvent // by the event's id
+	held     int                      // bytes of them
 	whole    map[string]bool          // events that were recorded, by id
 	touched  map[touchedKey]bool
 	leftOut  int
@@ -180,6 +182,7 @@ type pendingEvent struct {
 	trace    *pipeline.Trace
 	asked    map[string]*upstreamAnswer
 	repeated int // deliveries beside the first
+	size     int // in bytes, about
 }
 
 // upstreamAnswer is what an upstream answered.
@@ -187,6 +190,13 @@ type upstreamAnswer struct {
 	raw    bool // it was asked with the callback as it came
 	answer gateway.Answer
 	err    error
+}
+
+func newRecording(app string) *recording {
+	return &recording{
+		app: app, replacer: newReplacer(), pending: map[string]*pendingEvent{}, whole: map[string]bool{}, touched: map[touchedKey]bool{},
+		lines: make(chan recordLine, maxLines), over: make(chan struct{}),
+	}
 }
 
 func (s *recording) finish() {
@@ -221,17 +231,42 @@ func (s *recording) began(ev *hostapi.Event, account *wechat.Account, own func(s
 	case p != nil:
 		p.repeated++
 		return
-	case len(s.pending) >= maxPending, len(s.whole) >= maxPending*10, len(ev.Raw) > maxRecorded:
+	case len(s.whole) >= maxPending*10, len(ev.Raw) > maxRecorded, s.replacer.full():
 		s.leftOut++
 		return
+	case len(s.pending) >= maxPending, s.held >= maxHeld:
+		s.forgetLost(at)
+		if len(s.pending) >= maxPending || s.held >= maxHeld {
+			s.leftOut++
+			return
+		}
 	}
 	// What is personal in it has to be known before a plugin gives it to its state.
 	doc, ok := s.replacer.event(ev)
-	if !ok {
+	if !ok || s.replacer.full() {
 		s.leftOut++
 		return
 	}
-	s.pending[ev.ID] = &pendingEvent{began: at, event: ev, doc: doc, account: account, own: own, asked: map[string]*upstreamAnswer{}}
+	p = &pendingEvent{began: at, event: ev, doc: doc, account: account, own: own, asked: map[string]*upstreamAnswer{}, size: len(doc) + len(ev.Raw)}
+	s.pending[ev.ID] = p
+	s.held += p.size
+}
+
+// forget takes an event off those that have not ended.
+func (s *recording) forget(p *pendingEvent) {
+	delete(s.pending, p.event.ID)
+	s.held -= p.size
+}
+
+// forgetLost forgets the events that were answered long ago and of whose run
+// nothing has come: there was none, or it is far back in the queue.
+func (s *recording) forgetLost(now time.Time) {
+	for _, p := range s.pending {
+		if p.answer != nil && now.Sub(p.began) > recordPatience {
+			s.forget(p)
+			s.leftOut++
+		}
+	}
 }
 
 // answered notes what a delivery was answered.
@@ -271,19 +306,32 @@ func (s *recording) upstream(name string, r *gateway.Request, answer gateway.Ans
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if p := s.pending[r.EventID]; p != nil && p.asked[name] == nil {
-		p.asked[name] = &upstreamAnswer{raw: !r.NoContent, answer: answer, err: err}
+	p := s.pending[r.EventID]
+	if p == nil || p.asked[name] != nil {
+		return
 	}
+	if size := len(answer.Body); size > maxRecorded || s.held+size > maxHeld {
+		s.forget(p)
+		s.leftOut++
+		return
+	}
+	p.asked[name] = &upstreamAnswer{raw: !r.NoContent, answer: answer, err: err}
+	p.size += len(answer.Body)
+	s.held += len(answer.Body)
 }
 
 // complete sends an event of which all is known. A repeat of one that has ended
 // before has no run.
 func (s *recording) complete(p *pendingEvent) {
-	if p.answer == nil || p.trace == nil && p.answer.Outcome != outcomeOfRepeats {
+	if p.answer == nil {
 		return
 	}
-	delete(s.pending, p.event.ID)
-	if p.trace == nil && !s.whole[p.event.ID] { // its run was before the recording
+	dropped := p.answer.Outcome == outcomeOfDropped
+	if p.trace == nil && p.answer.Outcome != outcomeOfRepeats && !dropped {
+		return
+	}
+	s.forget(p)
+	if p.trace == nil && !dropped && !s.whole[p.event.ID] { // its run was before the recording
 		return
 	}
 	s.whole[p.event.ID] = true
@@ -293,8 +341,11 @@ func (s *recording) complete(p *pendingEvent) {
 	}
 }
 
-// outcomeOfRepeats is the outcome of deliveries that run nothing.
-const outcomeOfRepeats = "repeat"
+// Outcomes of deliveries that run nothing.
+const (
+	outcomeOfRepeats = "repeat"
+	outcomeOfDropped = "dropped"
+)
 
 // recorded tells an event and what became of it.
 func (s *recording) recorded(p *pendingEvent) *recordedEvent {
@@ -361,7 +412,7 @@ func openBody(account *wechat.Account, body []byte) (string, bool) {
 // error was one of the moment.
 func (p *pendingEvent) sure() bool {
 	switch p.answer.Outcome {
-	case "late", "again", "dropped":
+	case "late", "again", outcomeOfDropped:
 		return false
 	}
 	if p.trace == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -76,8 +77,16 @@ func TestRecord(t *testing.T) {
 			_, _ = w.Write([]byte(`{"text":{"content":"dear 13812345678, your mail is a.b@corp.cn"}}`))
 			return
 		}
+		asked, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		opened, err := account.Open(wechat.ParseQuery(r.URL.RawQuery), asked, time.Now())
+		if err != nil {
+			t.Error(err)
+		}
 		body := []byte("<xml><ToUserName>oAbcdefghijklmnopqrstuvwx-_1</ToUserName><MsgType>text</MsgType><Content>13812345678</Content></xml>")
-		sealed := account.AppendSealed(nil, body, wechat.Opened{Sealed: true, EnvelopeFormat: wechat.XML, Nonce: "n"}, time.Now().Unix(), [16]byte{})
+		sealed := account.AppendSealed(nil, body, opened, time.Now().Unix(), [16]byte{})
 		_, _ = w.Write(sealed)
 	}))
 	defer crm.Close()
@@ -112,6 +121,9 @@ func TestRecord(t *testing.T) {
 	}
 	if !strings.Contains(src, "ring 13911112222") {
 		t.Error("what the operator wrote himself was replaced, too")
+	}
+	if !strings.Contains(src, "reply: { raw: ") {
+		t.Error("an upstream's raw answer is not there")
 	}
 	if report.Events != len(texts)+2 || report.LeftOut != 0 {
 		t.Errorf("%+v", report)

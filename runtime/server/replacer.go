@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"fmt"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -20,7 +19,8 @@ const (
 	notPersonal personal = iota
 	personOpenID
 	personUnionID
-	accountID // gh_…
+	accountID     // gh_…
+	personAccount // wxid_…
 	personName
 	personPhone
 	personDigits // of a card, of an identity, of an order
@@ -60,6 +60,9 @@ type seenValue struct {
 	kind personal
 	text string
 }
+
+// full tells whether there may be values that known doesn't find any more.
+func (r *replacer) full() bool { return len(r.seen) >= maxReplaced || len(r.loose) >= maxLoose }
 
 func newReplacer() *replacer {
 	return &replacer{seen: map[seenValue]string{}, made: map[string]bool{}, words: map[string]string{}}
@@ -115,6 +118,8 @@ func invent(kind personal, text string, n int) string {
 		return fmt.Sprintf("%d", 10_000_000_000+n)
 	case urlQuery:
 		return fmt.Sprintf("?replaced=%d", n)
+	case personAccount:
+		return "wxid_" + lettered(n, 14, 26)
 	}
 	return fmt.Sprintf("secret%d", n)
 }
@@ -133,7 +138,7 @@ func lettered(n, width, base int) string {
 // shaped puts digits in the place of those of text, the last ones last; what is
 // no digit stays.
 func shaped(text, digits string) string {
-	want := 0
+	text, want := narrow(text), 0
 	for _, c := range []byte(text) {
 		if isDigit(c) {
 			want++
@@ -145,7 +150,7 @@ func shaped(text, digits string) string {
 	if want > len(digits) {
 		digits = digits[:1] + strings.Repeat("0", want-len(digits)) + digits[1:]
 	}
-	digits = digits[len(digits)-want:]
+	digits = digits[:1] + digits[len(digits)-want+1:]
 	out := []byte(text)
 	for i, c := range out {
 		if isDigit(c) {
@@ -155,75 +160,17 @@ func shaped(text, digits string) string {
 	return string(out)
 }
 
+// narrow writes the full-width digits of a text in ASCII.
+func narrow(text string) string {
+	return strings.Map(func(c rune) rune {
+		if c >= '０' && c <= '９' {
+			return c - '０' + '0'
+		}
+		return c
+	}, text)
+}
+
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }
-
-// Forms of personal data in texts. They are never changed.
-var (
-	urlForm    = regexp.MustCompile(`https?://[^\s<>"'\x{3000}-\x{303f}\x{ff00}-\x{ffef}]+`)
-	mailForm   = regexp.MustCompile(`[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+`)
-	openIDForm = regexp.MustCompile(`[A-Za-z0-9_-]{28,29}`)
-	ghForm     = regexp.MustCompile(`gh_[0-9a-f]{12}`)
-	phoneForm  = regexp.MustCompile(`1[3-9][0-9][- ]?[0-9]{4}[- ]?[0-9]{4}|0[0-9]{2,3}-[0-9]{7,8}`)
-	digitsForm = regexp.MustCompile(`[0-9]{12,}[Xx]?`)
-	ipForm     = regexp.MustCompile(`[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}|[0-9A-Fa-f]{1,4}(:[0-9A-Fa-f]{0,4}){3,7}`)
-)
-
-// text replaces what looks like personal data in a text: what was seen before,
-// queries of URLs, mail addresses, openids, phone numbers, 12 and more digits, IP
-// addresses.
-func (r *replacer) text(s string) string { return r.unless(s, nil) }
-
-// unless is text but for what own tells to be nobody's.
-func (r *replacer) unless(s string, own func(string) bool) string {
-	if s == "" {
-		return s
-	}
-	s = r.known(s)
-	replace := func(kind personal) func(string) string {
-		return func(found string) string {
-			if own != nil && own(found) {
-				return found
-			}
-			return r.value(kind, found)
-		}
-	}
-	s = urlForm.ReplaceAllStringFunc(s, func(found string) string {
-		if own != nil && own(found) {
-			return found
-		}
-		return r.url(found)
-	})
-	s = mailForm.ReplaceAllStringFunc(s, replace(personMail))
-	s = apart(s, openIDForm, isWord, func(found string) string {
-		if found[0] != 'o' || strings.Trim(found, "0123456789") == "" {
-			return found
-		}
-		return replace(personOpenID)(found)
-	})
-	s = apart(s, ghForm, isWord, replace(accountID))
-	s = apart(s, ipForm, isAddress, replace(personIP))
-	s = apart(s, phoneForm, isDigit, replace(personPhone))
-	return apart(s, digitsForm, isDigit, replace(personDigits))
-}
-
-func isWord(c byte) bool { return isDigit(c) || c|0x20 >= 'a' && c|0x20 <= 'z' || c == '_' || c == '-' }
-
-func isAddress(c byte) bool { return isDigit(c) || c == '.' || c == ':' }
-
-// apart replaces what form finds, where what stands before and behind is not of
-// the same kind of character.
-func apart(s string, form *regexp.Regexp, same func(byte) bool, replace func(string) string) string {
-	var b strings.Builder
-	last := 0
-	for _, at := range form.FindAllStringIndex(s, -1) {
-		if at[0] > 0 && same(s[at[0]-1]) || at[1] < len(s) && same(s[at[1]]) {
-			continue
-		}
-		b.WriteString(s[last:at[0]] + replace(s[at[0]:at[1]]))
-		last = at[1]
-	}
-	return b.String() + s[last:]
-}
 
 // url replaces the query, the fragment and the user of a URL.
 func (r *replacer) url(s string) string {
@@ -273,7 +220,11 @@ func (r *replacer) known(s string) string {
 // remember makes a value one that known finds. Short ones and numbers that many
 // have would be found where they are something else.
 func (r *replacer) remember(kind personal, text, made string) {
-	if len(text) < 5 || kind == personCoordinate || kind == messageID || kind == urlQuery {
+	least := 5 // bytes
+	if kind == personName {
+		least = 2
+	}
+	if len(text) < least || utf8.RuneCountInString(text) < 2 || kind == personCoordinate || kind == messageID || kind == urlQuery {
 		return
 	}
 	if strings.IndexFunc(text, func(c rune) bool { return c >= utf8.RuneSelf || !isWord(byte(c)) }) < 0 {
@@ -285,89 +236,6 @@ func (r *replacer) remember(kind personal, text, made string) {
 	if len(r.loose) < maxLoose {
 		at, _ := slices.BinarySearchFunc(r.loose, len(text), func(l looseValue, n int) int { return cmp.Compare(n, len(l.text)) })
 		r.loose = slices.Insert(r.loose, at, looseValue{text, made})
-	}
-}
-
-// leaf replaces the value of a leaf by its name, which may say what it is.
-func (r *replacer) leaf(name, value string) string {
-	if kind := kindOfLeaf(name); kind != notPersonal {
-		return r.value(kind, value)
-	}
-	return r.text(value)
-}
-
-// kindOfLeaf is what the name of a leaf says of its value.
-func kindOfLeaf(name string) personal {
-	if i := strings.LastIndexByte(name, '.'); i >= 0 {
-		name = name[i+1:]
-	}
-	name, _, _ = strings.Cut(name, "[")
-	name = strings.ToLower(strings.NewReplacer("_", "", "-", "").Replace(name))
-	switch name {
-	case "openid", "fromusername", "user", "userid", "fromuser", "touser":
-		return personOpenID
-	case "tousername":
-		return accountID
-	case "unionid":
-		return personUnionID
-	case "latitude", "longitude", "locationx", "locationy", "precision", "lat", "lng", "lon":
-		return personCoordinate
-	case "label", "poiname", "poiid", "street", "province", "city", "country", "birthday", "sex", "gender":
-		return personPlace
-	case "ip", "clientip", "spbillcreateip", "userip", "remoteip":
-		return personIP
-	case "picurl", "headimgurl", "avatar", "avatarurl":
-		return personPicture
-	case "msgid", "newmsgid":
-		return messageID
-	case "sign", "signature", "paysign", "sessionkey", "encrypteddata", "iv", "code", "authcode", "authorizationcode", "preauthcode", "verifycode", "picmd5sum":
-		return secretValue
-	}
-	for _, part := range leafParts() {
-		if strings.Contains(name, part.word) {
-			return part.kind
-		}
-	}
-	return notPersonal
-}
-
-// leafParts are words in names of leaves that say what the value is, the first
-// that is there counts.
-func leafParts() []struct {
-	word string
-	kind personal
-} {
-	return []struct {
-		word string
-		kind personal
-	}{
-		{"ticket", secretValue},
-		{"token", secretValue},
-		{"secret", secretValue},
-		{"passw", secretValue},
-		{"mediaid", personMedia},
-		{"email", personMail},
-		{"mailbox", personMail},
-		{"phone", personPhone},
-		{"mobile", personPhone},
-		{"telnumber", personPhone},
-		{"idcard", personDigits},
-		{"idno", personDigits},
-		{"certno", personDigits},
-		{"bankcard", personDigits},
-		{"cardno", personDigits},
-		{"passport", personDigits},
-		{"address", personPlace},
-		{"nickname", personName},
-		{"realname", personName},
-		{"truename", personName},
-		{"contactname", personName},
-		{"receivername", personName},
-		{"personname", personName},
-		{"personaname", personName},
-		{"personawechat", personName},
-		{"cardholder", personName},
-		{"username", personName},
 	}
 }
 
@@ -406,12 +274,18 @@ func (r *replacer) event(ev *hostapi.Event) (doc []byte, ok bool) {
 // data and is not the app's own.
 func (r *replacer) reply(reply *hostapi.Reply, own func(string) bool) *hostapi.Reply {
 	t := func(s string) string { return r.unless(s, own) }
+	id := func(s string) string {
+		if made, ok := r.seen[seenValue{personMedia, s}]; ok {
+			return made
+		}
+		return r.known(s)
+	}
 	out := *reply
 	media := func(m *hostapi.Media) *hostapi.Media {
 		if m == nil {
 			return nil
 		}
-		return &hostapi.Media{MediaID: r.known(m.MediaID)}
+		return &hostapi.Media{MediaID: id(m.MediaID)}
 	}
 	out.Image, out.Voice = media(reply.Image), media(reply.Voice)
 	switch {
@@ -419,10 +293,10 @@ func (r *replacer) reply(reply *hostapi.Reply, own func(string) bool) *hostapi.R
 		out.Text = &hostapi.Text{Content: t(reply.Text.Content)}
 	case reply.Video != nil:
 		v := *reply.Video
-		out.Video = &hostapi.Video{MediaID: r.known(v.MediaID), Title: t(v.Title), Description: t(v.Description)}
+		out.Video = &hostapi.Video{MediaID: id(v.MediaID), Title: t(v.Title), Description: t(v.Description)}
 	case reply.Music != nil:
 		m := *reply.Music
-		out.Music = &hostapi.Music{Title: t(m.Title), Description: t(m.Description), URL: t(m.URL), HQURL: t(m.HQURL), ThumbMediaID: r.known(m.ThumbMediaID)}
+		out.Music = &hostapi.Music{Title: t(m.Title), Description: t(m.Description), URL: t(m.URL), HQURL: t(m.HQURL), ThumbMediaID: id(m.ThumbMediaID)}
 	case reply.News != nil:
 		news := &hostapi.News{}
 		for _, a := range reply.News.Articles {
