@@ -249,16 +249,17 @@ func branchList() kind[[]*Branch] {
 	return k
 }
 
-// maxParallel bounds what one event takes at once, and the entry of the durable
-// queue that holds what became of each branch.
-const maxParallel = 16
+// MaxParallel is the most branches of a parallel stage: it bounds what one event
+// takes at once, and the entry of the durable queue that holds what became of
+// each branch.
+const MaxParallel = 16
 
 func parallelList() kind[[]*Stage] {
 	k := stagesAs("a list of 1 to 16 stages")
-	k.shape.low, k.shape.high = 1, maxParallel
+	k.shape.low, k.shape.high = 1, MaxParallel
 	plain := k.read
 	k.read = func(d *decoder, n *node) ([]*Stage, bool) {
-		if n.isNull() || n.kind == list && (len(n.items) == 0 || len(n.items) > maxParallel) {
+		if n.isNull() || n.kind == list && (len(n.items) == 0 || len(n.items) > MaxParallel) {
 			d.add(n.from, "must be "+k.shape.what, "")
 			return nil, false
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/weft-dev/weft/hostapi"
+	"github.com/weft-dev/weft/runtime/config"
 )
 
 // queueName is the store's queue of durable runs.
@@ -163,7 +164,10 @@ func (r *entryReader) bytes() []byte {
 
 func (r *entryReader) parts(depth int) []part {
 	n := r.uvarint()
-	if n > 0 && depth == 0 {
+	switch {
+	case n > config.MaxParallel:
+		r.fail("it has %d parts, over %d", n, config.MaxParallel)
+	case n > 0 && depth == 0:
 		r.fail("its parts are nested deeper than %d", maxPartDepth)
 	}
 	var parts []part
@@ -180,7 +184,9 @@ func (r *entryReader) parts(depth int) []part {
 		p.attrs, p.reply = has.Attrs, has.Reply
 		if p.end == queued {
 			left = true
-			p.at.stage = string(r.bytes())
+			if p.at.stage = string(r.bytes()); p.at.stage == "" {
+				r.fail("a part of it begins nowhere")
+			}
 			p.at.parts = r.parts(depth - 1)
 		}
 		parts = append(parts, p)

@@ -65,7 +65,9 @@ func TestEntry(t *testing.T) {
 		"a broken length": {2, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255}, "a broken time": {2, 0, 0, 255}, "no time": {2, 0, 0},
 		"a broken event": {2, 0, 0, 0, 0, 0, 255}, "alone or not": {2, 0, 0, 0}, "no parts": {2, 0, 0, 0, 0}, "a part is missing": {2, 0, 0, 0, 0, 1},
 		"a part that ended in nothing": {2, 0, 0, 0, 0, 1, byte(again), 0, 0}, "nothing to run": {2, 0, 0, 0, 0, 1, 0, 0, 0}, "a broken part": {2, 0, 0, 0, 0, 1, 0, 0, 1, 255},
-		"parts without end": append([]byte{2, 0, 0, 0, 0}, bytes.Repeat([]byte{1, byte(queued), 0, 0, 0}, maxPartDepth+2)...),
+		"parts without end":        append([]byte{2, 0, 0, 0, 0}, bytes.Repeat([]byte{1, byte(queued), 0, 0, 1, 'a'}, maxPartDepth+2)...),
+		"more parts than branches": append([]byte{2, 0, 0, 0, 0, 17}, bytes.Repeat([]byte{byte(queued), 0, 0, 1, 'a', 0}, 17)...),
+		"a part without a stage":   {2, 0, 0, 0, 0, 1, byte(queued), 0, 0, 0, 0},
 	} {
 		if err := got.decode(b); !errors.Is(err, errEntry) {
 			t.Errorf("%s: %v", name, err)
@@ -79,7 +81,7 @@ func FuzzEntry(f *testing.F) {
 	f.Add(full.append(nil))
 	f.Add((&entry{}).append(nil))
 	f.Add([]byte{1, 0, 0, 0})
-	f.Add([]byte{2, 0, 0, 0, 0, 1, byte(queued), 0, 0, 0, 0})
+	f.Add([]byte{2, 0, 0, 0, 0, 1, byte(queued), 0, 0, 1, 'a', 0})
 	f.Add([]byte{2, 0, 0, 0, 1, 0})
 	f.Add([]byte{3})
 	f.Fuzz(func(t *testing.T, b []byte) {
