@@ -233,30 +233,70 @@ func TestForwardRawWithoutType(t *testing.T) {
 }
 
 // TestForwardRawFromQueue: the handler takes what is sealed and signed afresh, in
-// the three modes.
+// the three modes and both formats.
 func TestForwardRawFromQueue(t *testing.T) {
 	l := startLegacy(t, 0)
 	h := startHost(t, writeConfig(t, "upstreams:\n"+upstreamYAML("legacy", fmt.Sprintf("http://127.0.0.1:%d/p", l.port), "")+
 		threeModes()+"pipeline: { stages: [ { forward: { to: legacy, as: raw }, on_error: queue } ] }\n"))
 	for app, mode := range modes() {
-		doc := textMessage("1", "once "+app)
-		r := seal(testAccount(t, mode), doc, time.Now())
-		if _, got := postRaw(t, h.url("/wx/"+app), r, "text/xml"); string(got) != wechat.Success {
-			t.Errorf("%s: WeChat got %q", app, got)
+		for contentType, doc := range map[string][]byte{
+			"text/xml": textMessage("1", "once "+app+" text/xml"),
+			"application/json": fmt.Appendf(nil, `{"ToUserName":"gh_1","FromUserName":"oUser1","CreateTime":%d,"MsgType":"text","Content":"once %s application/json","MsgId":2}`,
+				time.Now().Unix(), app),
+		} {
+			r := seal(testAccount(t, mode), doc, time.Now())
+			if _, got := postRaw(t, h.url("/wx/"+app), r, contentType); string(got) != wechat.Success {
+				t.Errorf("%s: WeChat got %q", app, got)
+			}
+			if line := l.next(t); line.Status != 500 || line.Error != "" {
+				t.Fatalf("%s: %+v", app, line)
+			}
+			line := l.next(t)
+			if line.Status != 200 || line.Error != "" || line.Text != "once "+app+" "+contentType || line.OpenID != "oUser1" || line.Type != contentType {
+				t.Errorf("%s: from the queue: %+v", app, line)
+			}
+			if strings.Contains(line.URL, r.query) || mode == wechat.Encrypted && bytes.Equal(line.Body, r.body) {
+				t.Errorf("%s: the signature is the old one", app)
+			}
+			if mode == wechat.Plain && !bytes.Equal(line.Body, doc) {
+				t.Errorf("%s: from the queue it got %q", app, line.Body)
+			}
 		}
-		if line := l.next(t); line.Status != 500 || line.Error != "" {
-			t.Fatalf("%s: %+v", app, line)
-		}
+	}
+}
+
+// TestForwardRawSideBySide: a raw forward beside a JSON one, and one off the way,
+// in the three modes: the answer is the handler's byte for byte, and who gets the
+// event from the queue gets it sealed and signed afresh. An answer over the bound
+// is none.
+func TestForwardRawSideBySide(t *testing.T) {
+	l, copied := startLegacy(t, 0), startLegacy(t, 0)
+	orders := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"text":{"content":"orders"}}`) }))
+	defer orders.Close()
+	large := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, gateway.MaxAnswer+1)) }))
+	defer large.Close()
+	h := startHost(t, writeConfig(t, "upstreams:\n"+upstreamYAML("legacy", fmt.Sprintf("http://127.0.0.1:%d/p", l.port), "")+
+		upstreamYAML("copied", fmt.Sprintf("http://127.0.0.1:%d/p", copied.port), "")+upstreamYAML("orders", orders.URL, ", secret: x")+upstreamYAML("large", large.URL, "")+
+		threeModes()+`pipeline:
+  stages:
+    - { forward: { to: large, as: raw }, on_error: skip }
+    - parallel: [ { name: json, forward: { to: orders, as: json } }, { name: raw, forward: { to: legacy, as: raw } } ]
+  always: [ { name: copy, forward: { to: copied, as: raw }, async: true } ]
+`))
+	for app, mode := range modes() {
+		r := seal(testAccount(t, mode), textMessage("1", "hi "+app), time.Now())
+		gotType, got := postRaw(t, h.url("/wx/"+app), r, "text/xml")
 		line := l.next(t)
-		if line.Status != 200 || line.Error != "" || line.Text != "once "+app || line.OpenID != "oUser1" || line.Type != "text/xml" {
+		if line.Error != "" || line.URL != "/p?"+r.query || !bytes.Equal(line.Body, r.body) || !bytes.Equal(got, line.Answer) || gotType != line.AnswerType {
+			t.Errorf("%s: got %q of type %q, and %+v", app, got, gotType, line)
+		}
+		line = copied.next(t)
+		if line.Error != "" || line.Status != 200 || line.Text != "hi "+app || strings.Contains(line.URL, r.query) {
 			t.Errorf("%s: from the queue: %+v", app, line)
 		}
-		if strings.Contains(line.URL, r.query) || mode == wechat.Encrypted && bytes.Equal(line.Body, r.body) {
-			t.Errorf("%s: the signature is the old one", app)
-		}
-		if mode == wechat.Plain && !bytes.Equal(line.Body, doc) {
-			t.Errorf("%s: from the queue it got %q", app, line.Body)
-		}
+	}
+	if n := h.metric(t, "weft_upstream_requests_total")[`result="unusable",upstream="large"`]; n != 3 {
+		t.Errorf("%d answers over the bound", n)
 	}
 }
 
