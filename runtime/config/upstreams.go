@@ -18,6 +18,7 @@ import (
 var (
 	headerForm = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}$")
 	fieldForm  = regexp.MustCompile(`^[!-~]([ -~]*[!-~])?$`)
+	hostForm   = regexp.MustCompile(`^([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$`)
 	secretForm = regexp.MustCompile(`^[!-~]{1,256}$`)
 )
 
@@ -144,6 +145,8 @@ func headerFields() kind[map[string]string] {
 				d.add(e.pos, show(e.key)+" is not the name of a header field", "")
 			case slices.Contains(ownHeaders(), name):
 				d.add(e.pos, show(e.key)+" is a header field that the host sets itself", "leave it out")
+			case name == "Host" && e.value.text != "" && !hostForm.MatchString(e.value.text):
+				d.add(e.value.pos, "the value is not the name of a host, with or without a port", "")
 			case seen[name]:
 				d.add(e.pos, show(e.key)+" stands here twice, in another letter case", "keep one")
 			}

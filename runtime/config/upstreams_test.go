@@ -92,13 +92,17 @@ p.yaml:5:112: upstreams.x.private.5: host is not a network such as 10.0.3.0/24, 
       "A b": s3cret-token
       Key: "s3cret\r\nToken: x"
       key: ""
+  x2: { url: "http://h", headers: { host: "s3cret-token /", Host: "s3cret-token:80" } }
 ` + use, `
 p.yaml:8:7: upstreams.x.headers: Content-Type is a header field that the host sets itself (leave it out)
 p.yaml:9:7: upstreams.x.headers: weft-signature is a header field that the host sets itself (leave it out)
 p.yaml:10:7: upstreams.x.headers: "A b" is not the name of a header field
 p.yaml:11:12: upstreams.x.headers.Key: the value is not a header field's value: 1 to 4096 printable ASCII characters
 p.yaml:12:7: upstreams.x.headers: key stands here twice, in another letter case (keep one)
-p.yaml:12:12: upstreams.x.headers.key: the value is not a header field's value: 1 to 4096 printable ASCII characters`},
+p.yaml:12:12: upstreams.x.headers.key: the value is not a header field's value: 1 to 4096 printable ASCII characters
+p.yaml:13:3: warning: no stage uses upstream x2
+p.yaml:13:43: upstreams.x2.headers: the value is not the name of a host, with or without a port
+p.yaml:13:61: upstreams.x2.headers: Host stands here twice, in another letter case (keep one)`},
 		{"the rest", "upstreams: { x: { url: \"http://h\", timeout: 2m, secret: \"s3cret token\", connections: 0, breaker: {} } }\n" + use, `
 p.yaml:4:45: upstreams.x.timeout: 2m is not a duration from 1ms to 1m
 p.yaml:4:57: upstreams.x.secret: the value is not 1 to 256 printable ASCII characters without blanks
