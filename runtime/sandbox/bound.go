@@ -137,7 +137,7 @@ func (b *bound) pause() {
 // event or the plugin ends before; check finds that.
 func (b *bound) run() {
 	p := b.in.plugin
-	if p.sandbox.tokens.take(&p.line, b.turn) {
+	if p.sandbox.tokens.take(b.in.line, b.turn) {
 		b.running = true
 		return
 	}
@@ -147,9 +147,9 @@ func (b *bound) run() {
 	case <-b.turn:
 		b.running = true
 	case <-b.event.Done():
-		b.running = p.sandbox.tokens.leave(&p.line, b.turn)
+		b.running = p.sandbox.tokens.leave(b.in.line, b.turn)
 	case <-p.life.Done():
-		b.running = p.sandbox.tokens.leave(&p.line, b.turn)
+		b.running = p.sandbox.tokens.leave(b.in.line, b.turn)
 	}
 }
 

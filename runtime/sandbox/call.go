@@ -20,7 +20,9 @@ type Call struct {
 	State State
 	// Aside keeps the call apart from the others of the plugin: whether it fails
 	// tells nothing of these, and they don't keep it from being made. Calls aside
-	// have a failure policy of their own.
+	// have a failure policy of their own, and instances of their own, half as many,
+	// so that nothing that they leave in a guest's memory reaches the others, and no
+	// other waits for one of them.
 	Aside bool
 }
 

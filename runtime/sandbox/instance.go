@@ -32,6 +32,7 @@ const fairTime = time.Second
 // that holds its place in the pool.
 type instance struct {
 	plugin *loaded
+	line   *line // of its plugin, for run tokens; that of calls aside: it is for these
 	module api.Module
 	memory api.Memory
 	bound  bound
@@ -51,15 +52,21 @@ type instance struct {
 	stdout, stderr      lineWriter
 }
 
-// newInstance makes a copy of the plugin and runs its start. The error is a
+// newInstance makes a copy of the plugin for ordinary calls.
+func (l *loaded) newInstance(ctx context.Context) (*instance, error) {
+	return l.instanceIn(ctx, &l.line)
+}
+
+// instanceIn makes a copy of the plugin and runs its start. The error is a
 // *CallError where the guest is at fault, else ctx's or wazero's.
-func (l *loaded) newInstance(ctx context.Context) (_ *instance, err error) {
+func (l *loaded) instanceIn(ctx context.Context, line *line) (_ *instance, err error) {
 	linear, err := newLinearMemory(l.startMemory(), uint64(l.limits.Memory))
 	if err != nil {
 		return nil, err
 	}
 	in := &instance{
 		plugin: l,
+		line:   line,
 		linear: linear,
 		stdout: lineWriter{level: slog.LevelInfo},
 		stderr: lineWriter{level: slog.LevelWarn},

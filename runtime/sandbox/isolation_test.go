@@ -28,8 +28,18 @@ func keeperPlugin(t *testing.T, isolation Isolation) *Plugin {
 // saw gives the keeper an event and says what it saw of the one before.
 func saw(t *testing.T, p *Plugin, app string, first byte) string {
 	t.Helper()
+	return sawIn(t, p, appCall(app, first))
+}
+
+// appCall is a call of no user's: else it would soon be fused.
+func appCall(app string, first byte) *Call {
 	call := textCall(first)
-	call.Event.App, call.Event.User = app, "" // no user's: else it would soon be fused
+	call.Event.App, call.Event.User = app, ""
+	return call
+}
+
+func sawIn(t *testing.T, p *Plugin, call *Call) string {
+	t.Helper()
 	_, err := handle(p, call)
 	e := callError(t, err)
 	if e.Reason() != "error" || len(e.Text()) != 8 || strings.Trim(e.Text(), e.Text()[:1]) != "" {

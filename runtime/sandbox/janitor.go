@@ -37,7 +37,7 @@ func (s *Sandbox) all() []*loaded {
 
 // sweep ends the instances that were idle for long.
 func (l *loaded) sweep(ctx context.Context, now time.Time) {
-	for _, in := range l.pool.expire(now) {
+	for _, in := range slices.Concat(l.pool.expire(now), l.asidePool.expire(now)) {
 		l.retire(ctx, in, wornIdle)
 	}
 }

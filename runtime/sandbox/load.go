@@ -153,6 +153,10 @@ func (s *Sandbox) load(ctx context.Context, key moduleKey, man *manifest.Manifes
 	l.failures = s.failuresOf(l.name, l.log)
 	l.aside = s.failuresOf(l.name+asideMark, l.log.With(slog.Bool("aside", true)))
 	l.pool = newPools(l.isolation, l.limits.Instances, l.newInstance)
+	l.asidePool = newPools(l.isolation, max(1, l.limits.Instances/2), func(ctx context.Context) (*instance, error) {
+		return l.instanceIn(ctx, &l.asideLine)
+	})
+	l.asidePool.lastTime = maxIdleAside
 	var problems []string
 	if l.module, problems = s.prepare(ctx, spec.Wasm, key.digest, rewriting(l.isolation)); len(problems) > 0 {
 		return nil, problems

@@ -38,9 +38,13 @@ type loaded struct {
 	compiled wazero.CompiledModule
 	pool     *pools
 	failures *failures // the sandbox's, for all plugins of this name
-	aside    *failures // the same of calls aside
 	counts   counters
 	line     line // for run tokens
+
+	// The same of calls aside.
+	asidePool *pools
+	aside     *failures
+	asideLine line
 
 	life     context.Context // ends when calls under way are to be stopped
 	kill     context.CancelFunc
@@ -78,9 +82,9 @@ func (l *loaded) hostPanicked(v any) *CallError {
 	return e
 }
 
-// acquire takes an instance from the pool; giveBack must follow.
-func (l *loaded) acquire(ctx context.Context, app string) (*instance, *CallError) {
-	in, err := l.pool.acquire(ctx, app)
+// acquireFrom takes an instance from one of the two pools; giveBack must follow.
+func (l *loaded) acquireFrom(ctx context.Context, pool *pools, app string) (*instance, *CallError) {
+	in, err := pool.acquire(ctx, app)
 	if err == nil {
 		return in, nil
 	}
@@ -89,7 +93,7 @@ func (l *loaded) acquire(ctx context.Context, app string) (*instance, *CallError
 	case errors.Is(err, ErrClosed):
 		return nil, l.closedError()
 	case ctx.Err() != nil:
-		return nil, l.callError(reasonBusy, fmt.Sprintf("none of its %d instances was free before the event's time ended", l.limits.Instances))
+		return nil, l.callError(reasonBusy, fmt.Sprintf("none of its %d instances was free before the event's time ended", pool.max))
 	case errors.As(err, &call):
 		l.discarded(ctx, call, nil)
 		return nil, call
@@ -100,7 +104,7 @@ func (l *loaded) acquire(ctx context.Context, app string) (*instance, *CallError
 	}
 }
 
-// giveBack returns an instance to the pool, or ends it where its call left it
+// giveBack returns an instance to its pool, or ends it where its call left it
 // of no more use.
 func (l *loaded) giveBack(ctx context.Context, in *instance, app string, failed *CallError) {
 	ev := in.call.event
@@ -115,7 +119,11 @@ func (l *loaded) giveBack(ctx context.Context, in *instance, app string, failed 
 		usable = false
 		l.retire(ctx, in, wornGrown)
 	}
-	if why := l.pool.release(in, app, usable); why != notWorn {
+	pool := l.pool
+	if in.line == &l.asideLine {
+		pool = l.asidePool
+	}
+	if why := pool.release(in, app, usable); why != notWorn {
 		l.retire(ctx, in, why)
 	}
 }
@@ -145,18 +153,25 @@ func (l *loaded) closedError() *CallError {
 	return e
 }
 
-// shut closes the pool, false where that was done before.
+// shut closes the pools, false where that was done before.
 func (l *loaded) shut(ctx context.Context) bool {
 	if !l.shutting.CompareAndSwap(false, true) {
 		return false
 	}
 	// The last call frees the runtime, whether or not anybody waits for it.
-	l.pool.close(func() {
+	var left atomic.Int32
+	left.Store(2)
+	drained := func() {
+		if left.Add(-1) > 0 {
+			return
+		}
 		l.closeErr = errors.Join(l.runtime.Close(context.WithoutCancel(ctx)), l.compiled.Close(context.WithoutCancel(ctx)))
 		l.sandbox.remove(l)
 		l.kill()
 		close(l.closed)
-	})
+	}
+	l.pool.close(drained)
+	l.asidePool.close(drained)
 	return true
 }
 

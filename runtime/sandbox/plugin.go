@@ -149,7 +149,11 @@ func (p *Plugin) handle(ctx context.Context, call *Call) (result Result, failed 
 }
 
 func (p *Plugin) handleAdmitted(ctx context.Context, call *Call, cfg *Config) (result Result, failed *CallError) {
-	in, err := p.acquire(ctx, call.Event.App)
+	pool := p.pool
+	if call.Aside {
+		pool = p.asidePool
+	}
+	in, err := p.acquireFrom(ctx, pool, call.Event.App)
 	if err != nil {
 		return Result{}, err
 	}
@@ -169,12 +173,17 @@ func (p *Plugin) config(app string) *appConfig {
 	return nil
 }
 
-// acquire takes an instance from the pool; giveBack must follow.
+// acquire takes an instance from the pool for ordinary calls; giveBack must
+// follow.
 func (p *Plugin) acquire(ctx context.Context, app string) (*instance, *CallError) {
+	return p.acquireFrom(ctx, p.pool, app)
+}
+
+func (p *Plugin) acquireFrom(ctx context.Context, pool *pools, app string) (*instance, *CallError) {
 	if p.closing.Load() {
 		return nil, p.closedError()
 	}
-	return p.loaded.acquire(ctx, app)
+	return p.loaded.acquireFrom(ctx, pool, app)
 }
 
 // Close lets no new call in through p; those under way go on. Where no other

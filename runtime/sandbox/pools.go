@@ -12,6 +12,9 @@ type pools struct {
 	max    int
 	start  func(context.Context) (*instance, error)
 	shared *pool // nil with IsolationApp
+	// lastTime is for how long the instance of a shared pool that was used last may
+	// be idle; 0: for ever.
+	lastTime time.Duration
 
 	mu     sync.Mutex
 	apps   map[string]*appPool // with IsolationApp, by app
@@ -101,7 +104,7 @@ func (p *pools) release(in *instance, app string, usable bool) worn {
 // caller closes the result.
 func (p *pools) expire(now time.Time) []*instance {
 	if p.shared != nil {
-		return p.shared.expire(now, maxIdle, 0)
+		return p.shared.expire(now, maxIdle, p.lastTime)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

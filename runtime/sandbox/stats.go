@@ -79,7 +79,7 @@ func (l *ledger) sum() *usage {
 	return sum
 }
 
-// Stats is a plugin's use at one moment, for metrics. The counts run from the
+// Stats is a plugin's use at one moment, for metrics, calls aside included. The counts run from the
 // load of the plugin and take in calls that have ended.
 type Stats struct {
 	Instances int               // alive
@@ -115,17 +115,19 @@ func (p *Plugin) Stats() Stats {
 		Calls:        uint64(sum.good.Load()),
 		Failed:       map[string]uint64{},
 		Discards:     map[string]uint64{},
-		Memory:       p.pool.memory(),
+		Memory:       p.pool.memory() + p.asidePool.memory(),
 		Fuel:         uint64(sum.fuel.Load()),
 		Pauses:       uint64(sum.pauses.Load()),
 		HostCalls:    uint64(sum.hostCalls.Load()),
 		GuestTime:    time.Duration(sum.guest.Load()),
 		HostTime:     time.Duration(sum.host.Load()),
 		TokenWait:    time.Duration(sum.queued.Load()),
-		InstanceWait: p.pool.waited(),
+		InstanceWait: p.pool.waited() + p.asidePool.waited(),
 		LastFailure:  p.counts.last.Load(),
 	}
 	s.Instances, s.Idle, s.Waiting = p.pool.count()
+	live, idle, waiting := p.asidePool.count()
+	s.Instances, s.Idle, s.Waiting = s.Instances+live, s.Idle+idle, s.Waiting+waiting
 	for r := range reasonCount {
 		n := p.counts.failed[r].Load()
 		s.Calls += n

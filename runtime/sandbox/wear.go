@@ -10,6 +10,8 @@ const (
 	// used last; maxIdleApp is that one's time where it serves a single app.
 	maxIdle    = 5 * time.Minute
 	maxIdleApp = time.Hour
+	// maxIdleAside is that one's time where it serves calls aside.
+	maxIdleAside = 10 * time.Minute
 )
 
 // worn says why an instance leaves the pool although its last call went well.
