@@ -175,17 +175,7 @@ func shownValue(v []byte) string {
 	if v == nil {
 		return "nothing"
 	}
-	return strconv.Quote(cutText(string(v)))
-}
-
-// maxShownText is how much of a text a failure shows, in bytes.
-const maxShownText = 2000
-
-func cutText(s string) string {
-	if len(s) > maxShownText {
-		return strings.ToValidUTF8(s[:maxShownText], "") + "…"
-	}
-	return s
+	return strconv.Quote(string(v))
 }
 
 // caseClock is a clock that only its owner moves.

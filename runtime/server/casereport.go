@@ -1,6 +1,9 @@
 package server
 
 import (
+	"strings"
+	"unicode/utf8"
+
 	"github.com/weft-dev/weft/runtime/config"
 )
 
@@ -85,5 +88,38 @@ func (r *TestReport) addCase(c CaseReport) {
 
 // fail notes that something at pos is not as expected.
 func (c *CaseReport) fail(pos config.Pos, what, expected, got, advice string) {
+	expected, got = cutBoth(expected, got)
 	c.Failures = append(c.Failures, CaseFailure{pos.File, pos.Line, pos.Col, what, expected, got, advice})
+}
+
+// maxShownText is how much of a text is shown, in bytes; shownBefore is how much of
+// it before the first difference from another.
+const (
+	maxShownText = 2000
+	shownBefore  = 200
+)
+
+func cutText(s string) string {
+	if len(s) > maxShownText {
+		return strings.ToValidUTF8(s[:maxShownText], "") + "…"
+	}
+	return s
+}
+
+// cutBoth cuts two texts so that what differs first is shown.
+func cutBoth(a, b string) (string, string) {
+	if len(a) <= maxShownText && len(b) <= maxShownText {
+		return a, b
+	}
+	at := 0
+	for at < min(len(a), len(b)) && a[at] == b[at] {
+		at++
+	}
+	for at -= shownBefore; at > 0 && !utf8.RuneStart(a[at]); {
+		at--
+	}
+	if at <= 0 {
+		return cutText(a), cutText(b)
+	}
+	return "…" + cutText(a[at:]), "…" + cutText(b[at:])
 }

@@ -58,6 +58,21 @@ func nextTime(ev *config.CaseEvent, now time.Time, number int, otherwise time.Du
 	return now.Add(otherwise)
 }
 
+// A case's clock shows no time before and none after these: times are counted in
+// nanoseconds, and WeChat's in seconds from 1970.
+const (
+	firstCaseYear = 1971
+	lastCaseYear  = 2200
+)
+
+// clockProblem says that an event's time is none that a case's clock can show.
+func clockProblem(ev *config.CaseEvent, now time.Time) *config.Problem {
+	if year := now.UTC().Year(); year >= firstCaseYear && year <= lastCaseYear {
+		return nil
+	}
+	return &config.Problem{Pos: ev.Pos, Text: "the clock would show " + now.UTC().Format(time.RFC3339), Advice: fmt.Sprintf("it goes from %d to %d", firstCaseYear, lastCaseYear)}
+}
+
 // failedToOpen takes over what keeps a case from being run; else it is the error.
 func (r *CaseReport) failedToOpen(err error) error {
 	var problems config.Problems
@@ -74,6 +89,9 @@ func (r *CaseReport) failedToOpen(err error) error {
 
 // appDocument is the callback of an event.
 func appDocument(ev *config.CaseEvent, app string, now time.Time, number int) ([]byte, *config.Problem) {
+	if problem := clockProblem(ev, now); problem != nil {
+		return nil, problem
+	}
 	if ev.Event != nil {
 		return shortDocument(ev.Event, ev.Pos, app, now.Unix(), number)
 	}
@@ -209,11 +227,11 @@ func replyShown(reply *hostapi.Reply) string {
 	case reply == nil:
 		return "none"
 	case reply.Text != nil:
-		return "{ text: " + strconv.Quote(cutText(reply.Text.Content)) + " }"
+		return "{ text: " + strconv.Quote(reply.Text.Content) + " }"
 	case reply.Raw != nil:
-		return "{ raw: " + strconv.Quote(cutText(string(reply.Raw.Body))) + " }"
+		return "{ raw: " + strconv.Quote(string(reply.Raw.Body)) + " }"
 	}
-	return cutText(string(reply.AppendJSON(nil)))
+	return string(reply.AppendJSON(nil))
 }
 
 func (r *CaseReport) compareAnnotations(want *config.Want[map[string]string], got []hostapi.Field) {
@@ -238,7 +256,7 @@ func (r *CaseReport) compareAnnotations(want *config.Want[map[string]string], go
 func fieldsShown(list []hostapi.Field) string {
 	texts := make([]string, len(list))
 	for i, f := range list {
-		texts[i] = f.Name + ": " + strconv.Quote(cutText(f.Value))
+		texts[i] = f.Name + ": " + strconv.Quote(f.Value)
 	}
 	if len(texts) == 0 {
 		return "{}"
@@ -292,6 +310,9 @@ func named(plugin string, values []config.StateValue) []config.StateValue {
 
 // event is the event for a plugin.
 func (b *pluginBench) event(ev *config.CaseEvent, now time.Time) (*hostapi.Event, *config.Problem) {
+	if problem := clockProblem(ev, now); problem != nil {
+		return nil, problem
+	}
 	var event *hostapi.Event
 	if ev.Event != nil {
 		event = pluginEvent(ev.Event)

@@ -25,8 +25,8 @@ type TestOptions struct {
 
 // Test runs files of cases and says what became of each. An app's cases walk the
 // pipeline of Config; a plugin's need no Config. Nothing is bound or dialled, and
-// the store of the host is left alone. The error is a file that can't be read,
-// or ctx's end.
+// the store of the host is left alone. The error is a file that can't be read, Run
+// that matches no case, or ctx's end.
 func Test(ctx context.Context, opt TestOptions) (_ *TestReport, err error) {
 	files, err := caseFiles(opt)
 	if err != nil {
@@ -43,8 +43,14 @@ func Test(ctx context.Context, opt TestOptions) (_ *TestReport, err error) {
 			return nil, err
 		}
 	}
+	if len(run.report.Cases)+len(run.report.Problems) == 0 {
+		return nil, errNoCase
+	}
 	return run.report, nil
 }
+
+// errNoCase: a gate through which nothing went would look as if all were well.
+var errNoCase = errors.New("--run matches the name of no case: name one, or leave it out")
 
 // benchCache is the folder of compiled plugins for benches: that of the
 // configuration in file where it is there, else one that done removes.

@@ -196,6 +196,9 @@ func TestCaseFailures(t *testing.T) {
     events: [ { event: { fields: { "A B": x } } } ]
   - name: no list
     events: [ { event: { fields: { "A[7]": x } } } ]
+  - name: no clock
+    now: 2190-01-01T00:00:00Z
+    events: [ { after: 876000h, event: {} } ]
 `)
 	fuel := regexp.MustCompile(`got [0-9]{4,}`)
 	got := fuel.ReplaceAllString(failures(report), "got N")
@@ -213,6 +216,7 @@ cases.yaml:23:22: the callback's file can't be read: open DIR/nowhere.xml: no su
 cases.yaml:25:22: the callback: undecodable callback: xml at byte 5: ends within an element
 cases.yaml:27:15: field "A B" is no name of a leaf (give the callback as xml or json)
 cases.yaml:29:15: field "A[7]" can't be written as XML (a list with one member has no index; else give the callback as xml or json)
+cases.yaml:32:15: the clock would show 2289-12-08T00:00:00Z (it goes from 1971 to 2200)
 `
 	dir := regexp.MustCompile(`/\S*/`)
 	got = dir.ReplaceAllString(strings.ReplaceAll(got, "pipeline.yaml", "FILE"), "DIR/")

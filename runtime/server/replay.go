@@ -74,8 +74,8 @@ const maxDifferences = 1000
 
 // Replay gives each event of files of cases to two configurations, each with a
 // store, a sandbox, a clock and randomness of its own, and compares what became of
-// it. Nothing is bound or dialled. The error is a file that can't be read, or
-// ctx's end.
+// it. Nothing is bound or dialled. The error is a file that can't be read, Run that
+// matches no case, or ctx's end.
 func Replay(ctx context.Context, opt ReplayOptions) (_ *ReplayReport, err error) {
 	r := &replay{opt: opt, report: &ReplayReport{
 		Config: opt.Config, Against: opt.Against, Differences: []ReplayedDifference{}, Problems: []TestProblem{},
@@ -93,6 +93,9 @@ func Replay(ctx context.Context, opt ReplayOptions) (_ *ReplayReport, err error)
 		if err := r.file(ctx, file); err != nil {
 			return nil, err
 		}
+	}
+	if r.report.Events == 0 && len(r.report.Problems) == 0 {
+		return nil, errNoCase
 	}
 	f := r.report.Fuel
 	r.report.FuelOver = opt.Fuel >= 0 && float64(f.Against) > float64(f.Config)*(1+opt.Fuel/100)
@@ -240,6 +243,7 @@ func (r *replay) compare(c *config.Case, ev *config.CaseEvent, count *int, what,
 	}
 	*count++
 	if len(r.report.Differences) < maxDifferences {
+		a, b = cutBoth(a, b)
 		r.report.Differences = append(r.report.Differences, ReplayedDifference{ev.Pos.File, ev.Pos.Line, ev.Pos.Col, c.Name, what, a, b})
 	}
 }

@@ -2,11 +2,14 @@ package server
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 // replaySections are of an app that walks the probe, with a stage more, and one
@@ -116,5 +119,36 @@ func TestReplayRefused(t *testing.T) {
 		if r.OK() || len(r.Problems) == 0 || !strings.Contains(r.Problems[0].String(), c.want) {
 			t.Errorf("%s: %+v", c.name, r)
 		}
+	}
+}
+
+// What differs behind the first bytes of a long text differs, and is shown.
+func TestReplayOfLongTexts(t *testing.T) {
+	const cases = "weft: 1\napp: shop\ncases: [ { name: a, events: [ { event: { content: a } } ] } ]\n"
+	long := strings.Repeat("好", 680) // 2,048 bytes are the most that a text has
+	sections := func(text string) string { return "apps:\n" + appYAML("shop", "plain", "") + replying(text) }
+	r := replay2(t, sections(long+"A"), sections(long+"B"), cases, -1)
+	if r.OK() || r.Answers != 1 {
+		t.Fatalf("%+v", r)
+	}
+	d := r.Differences[0]
+	if !strings.Contains(d.Config, "好A") || !strings.Contains(d.Against, "好B") || len(d.Config) > maxShownText || !utf8.ValidString(d.Config) {
+		t.Errorf("%q | %q", d.Config, d.Against)
+	}
+}
+
+// A gate through which nothing went is shut.
+func TestNoCaseIsRun(t *testing.T) {
+	file := writeConfig(t, echoSections())
+	cases := filepath.Join(filepath.Dir(file), "cases.yaml")
+	if err := os.WriteFile(cases, []byte("weft: 1\napp: shop\ncases: [ { name: a, events: [ { event: {} } ] } ]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run := regexp.MustCompile("nothing")
+	if _, err := Replay(t.Context(), ReplayOptions{Files: []string{cases}, Config: file, Against: file, Run: run}); !errors.Is(err, errNoCase) {
+		t.Error(err)
+	}
+	if _, err := Test(t.Context(), TestOptions{Config: file, Run: run}); !errors.Is(err, errNoCase) {
+		t.Error(err)
 	}
 }
