@@ -14,6 +14,7 @@ import (
 type Set struct {
 	apps     map[string]*app // by name
 	canaries []*canary
+	plain    map[stageName]bool // of its stages, whether one has no canary
 	shadows  []*shadow
 
 	// The ledger's lock guards these.
@@ -93,7 +94,7 @@ func Upstreams(upstreams map[string]Upstream) BuildOption {
 // cfg.Plugins. It reports every problem that it finds; the Set is nil where one
 // of them is more than a warning.
 func Build(cfg *config.Config, plugins map[string]Plugin, options ...BuildOption) (*Set, config.Problems) {
-	b := &builder{plugins: plugins}
+	b := &builder{plugins: plugins, plain: map[stageName]bool{}}
 	for _, o := range options {
 		o(b)
 	}
@@ -108,7 +109,7 @@ func Build(cfg *config.Config, plugins map[string]Plugin, options ...BuildOption
 	if b.problems.Err() != nil {
 		return nil, b.problems
 	}
-	set.canaries, set.shadows = b.canaries, b.shadows
+	set.canaries, set.plain, set.shadows = b.canaries, b.plain, b.shadows
 	return set, b.problems
 }
 
@@ -118,6 +119,7 @@ type builder struct {
 	known     func(string) bool
 	in        string // the pipeline that is being built
 	canaries  []*canary
+	plain     map[stageName]bool
 	shadows   []*shadow
 	problems  config.Problems
 }
@@ -188,6 +190,7 @@ func (b *builder) stages(cs []*config.Stage, inherited policy) []*stage {
 		if len(c.Parallel) > 0 {
 			st.branches, st.parallel = b.parallel(c.Parallel, inherited)
 		}
+		b.plain[stageName{b.in, c.Name}] = st.canary == nil
 		out[i] = st
 	}
 	return out

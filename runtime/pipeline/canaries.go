@@ -121,7 +121,8 @@ func (l labelled) Error() string  { return string(l) }
 func (l labelled) Reason() string { return string(l) }
 
 // useCanaries has the canaries of a set go on with the trials of their names,
-// before the set is walked. One whose lines have changed begins anew.
+// before the set is walked. One whose lines have changed begins anew, also where
+// its stage had no canary in between.
 func (e *Engine) useCanaries(set *Set) {
 	cs := &e.canaries
 	cs.mu.Lock()
@@ -132,10 +133,16 @@ func (e *Engine) useCanaries(set *Set) {
 			c.trial = t
 		} else {
 			c.trial = newTrial(c.lines)
-			c.trial.end = func(t *trial, end *rollback) { e.rollBack(c, t, end) }
+			c.trial.end = e.rollBackOf(c.name, c.to)
 			cs.recall(c)
 		}
 		trials[c.name] = c.trial
+	}
+	for name := range cs.rolled {
+		if set.plain[name] {
+			delete(cs.rolled, name)
+			cs.version++
+		}
 	}
 	cs.trials = trials
 	cs.use = slices.SortedFunc(slices.Values(set.canaries), func(a, b *canary) int { return a.name.compare(b.name) })
@@ -155,15 +162,21 @@ func (cs *canaries) recall(c *canary) {
 	}
 }
 
+// rollBackOf ends trials of a canary's name with rollBack. It holds nothing of the
+// set, which the trial outlives.
+func (e *Engine) rollBackOf(name stageName, to string) func(*trial, *rollback) {
+	return func(t *trial, end *rollback) { e.rollBack(name, to, t, end) }
+}
+
 // rollBack says and remembers that a canary has ended. One whose stage has
 // other lines by now is not remembered.
-func (e *Engine) rollBack(c *canary, t *trial, end *rollback) {
-	e.log.LogAttrs(e.base, slog.LevelError, "canary rolled back", slog.String("pipeline", c.name.pipeline), slog.String("stage", c.name.stage),
-		slog.String("plugin", c.to), slog.Int("events", end.events), slog.Int("failed", end.failed), slog.String("reason", end.reason))
+func (e *Engine) rollBack(name stageName, to string, t *trial, end *rollback) {
+	e.log.LogAttrs(e.base, slog.LevelError, "canary rolled back", slog.String("pipeline", name.pipeline), slog.String("stage", name.stage),
+		slog.String("plugin", to), slog.Int("events", end.events), slog.Int("failed", end.failed), slog.String("reason", end.reason))
 	cs := &e.canaries
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	if cs.trials[c.name] != t {
+	if cs.trials[name] != t {
 		return
 	}
 	if cs.rolled == nil {
@@ -173,8 +186,8 @@ func (e *Engine) rollBack(c *canary, t *trial, end *rollback) {
 		oldest := slices.MinFunc(slices.Collect(maps.Values(cs.rolled)), func(a, b rolledBack) int { return a.At.Compare(b.At) })
 		delete(cs.rolled, stageName{oldest.Pipeline, oldest.Stage})
 	}
-	cs.rolled[c.name] = rolledBack{
-		Pipeline: c.name.pipeline, Stage: c.name.stage, Lines: t.lines,
+	cs.rolled[name] = rolledBack{
+		Pipeline: name.pipeline, Stage: name.stage, Lines: t.lines,
 		At: end.at.UTC(), Events: end.events, Failed: end.failed, Reason: end.reason,
 	}
 	cs.version++

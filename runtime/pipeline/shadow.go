@@ -107,6 +107,31 @@ func (w *walk) saw(ctx context.Context, s *sight, res *Result, err error) {
 	w.sights = append(w.sights, s)
 }
 
+// size is the memory of a sight, about.
+func (s *sight) size() int {
+	const value = 100 // a field or a key, beside its text
+	n := 0
+	for _, fields := range [][]hostapi.Field{s.attrs, s.did.annotations} {
+		for _, f := range fields {
+			n += len(f.Name) + len(f.Value) + value
+		}
+	}
+	for _, r := range []*hostapi.Reply{s.reply, s.did.reply} {
+		if r != nil {
+			n += r.Size()
+		}
+	}
+	if s.before != nil {
+		for k, v := range s.before.Values {
+			n += len(k) + len(v) + value
+		}
+	}
+	if s.raw != nil {
+		n += cap(s.raw.Body)
+	}
+	return n
+}
+
 // doing is what a call of the stage's plugin or of the shadow came to.
 func (s *sight) doing(res *Result) did {
 	d := did{outcome: res.Outcome, reply: s.reply, annotations: res.Annotations}

@@ -228,6 +228,40 @@ func TestShadowUnderLoad(t *testing.T) {
 	})
 }
 
+// TestShadowsAreBounded: what the stages saw and did counts, too, not the events
+// alone.
+func TestShadowsAreBounded(t *testing.T) {
+	large := func(n int) string { return strings.Repeat("x", n) }
+	for name, primary := range map[string]*fake{
+		"reply":       answers(Result{Reply: textReply(large(laneBytes / 4)), ReplySet: true}, nil),
+		"annotations": answers(Result{Annotations: noted("a", large(laneBytes/4))}, nil),
+		"state": {handle: func(_ context.Context, c *Call) (Result, error) {
+			c.Before.Values = map[string][]byte{"k": make([]byte, laneBytes/4)}
+			return Result{}, nil
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *world) {
+				w.shadowed("s", primary, &fake{handle: func(ctx context.Context, _ *Call) (Result, error) {
+					<-ctx.Done()
+					return Result{}, ctx.Err()
+				}})
+				w.up()
+				defer w.down()
+				for i := range 10 {
+					ev := event(strconv.Itoa(i))
+					ev.User = "one"
+					w.deliverEvent(t.Context(), ev)
+					w.pass(0)
+				}
+				if s := w.shadow(t); s.Dropped != 10-1-3 {
+					t.Errorf("got %+v", s)
+				}
+			})
+		})
+	}
+}
+
 // TestShadowKeepsOrder: the events of a user reach it in their order.
 func TestShadowKeepsOrder(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {

@@ -15,7 +15,7 @@ import (
 const (
 	shadowLanes = 4       // calls at once
 	laneEvents  = 64      // that wait in a lane
-	laneBytes   = 4 << 20 // of the events that wait in a lane
+	laneBytes   = 4 << 20 // of the events that wait in a lane, with what their stages saw and did
 
 	maxDifferences = 100  // remembered
 	maxText        = 1024 // bytes of each text of one
@@ -155,7 +155,7 @@ func (e *Engine) shadow(r *run, w *walk, end flow) {
 	who := cmp.Or(r.ev.User, r.ev.ID)
 	lane := &e.shadows.lanes[side(sideSeed(r.app.name), who)%shadowLanes]
 	for _, s := range w.sights {
-		run := &shadowRun{sight: s, app: r.app, ev: r.ev, size: r.ev.Size()}
+		run := &shadowRun{sight: s, app: r.app, ev: r.ev, size: r.ev.Size() + s.size()}
 		e.ledger.hold(r.app.set)
 		if !lane.add(e, run) {
 			e.over(run, shadowDropped, nil)
