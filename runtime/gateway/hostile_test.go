@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -99,7 +100,9 @@ func TestHostileAnswers(t *testing.T) {
 		"length below zero":          {says(ok+"Content-Length: -1\r\n\r\nxx", end), resultFailed},
 		"header of another sort":     {says("HTTP/1.1 200 OK\r\ns3cret\r\n\r\n", end), resultFailed},
 		"another protocol":           {says("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n", hold), resultStatus},
-		"refusal that doesn't end":   {says("HTTP/1.1 403 Forbidden\r\n\r\n", hold), resultStatus},
+		"refusal that stops":         {says("HTTP/1.1 403 Forbidden\r\n\r\n", hold), resultTimeout},
+		"refusal that breaks":        {says("HTTP/1.1 403 Forbidden\r\nContent-Length: 9\r\n\r\nno", end), resultStatus},
+		"endless refusal":            {says("HTTP/1.1 403 Forbidden\r\n\r\n", always(long)), resultStatus},
 		"what it was asked":          {func(c net.Conn, asked []byte) { _, _ = c.Write(asked) }, resultFailed},
 		"what it was asked, chunked": {func(c net.Conn, asked []byte) { _, _ = io.WriteString(c, chunked+string(asked)) }, resultFailed},
 		"HTTP/2":                     {says("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", end), resultFailed},
@@ -131,4 +134,24 @@ func TestErrorsOfTLS(t *testing.T) {
 	fails(t, client(t, secure.URL, nil), new(Request), "upstream", "certificate")
 	open := speak(t, says("HTTP/1.1 400 Bad Request\r\n\r\n", end))
 	fails(t, client(t, strings.Replace(open, "http:", "https:", 1), nil), new(Request), "upstream", "does not look like a TLS handshake")
+}
+
+// TestRefusalsKeepTheConnection: a service that refuses many requests in a row
+// isn't dialled for each.
+func TestRefusalsKeepTheConnection(t *testing.T) {
+	var from sync.Map
+	var connections atomic.Int32
+	u := client(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if _, known := from.LoadOrStore(r.RemoteAddr, true); !known {
+			connections.Add(1)
+		}
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = io.WriteString(w, "no")
+	}), nil)
+	for range 20 {
+		fails(t, u, new(Request), "upstream", "it answered with status 403")
+	}
+	if n := connections.Load(); n > 10 { // one, but for pauses of over idleTime
+		t.Errorf("%d connections for 20 requests", n)
+	}
 }

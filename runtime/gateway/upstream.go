@@ -31,6 +31,8 @@ const (
 	MaxAnswer = 256 << 10
 	// maxHeader is the same of its header.
 	maxHeader = 64 << 10
+	// maxRefusal is how much of an answer that is none is read, in bytes.
+	maxRefusal = 4 << 10
 	// idleTime is how long a connection is kept for the next request. Servers
 	// close theirs after 2 s and more, and a request that meets that is lost.
 	idleTime = time.Second
@@ -208,12 +210,8 @@ func (u *Upstream) exchange(ctx context.Context, r *Request) (Answer, *Error) {
 		return Answer{}, u.failed(ctx, err)
 	}
 	defer func() { _ = resp.Body.Close() }() // what could be read was
-	// Without a look at the body: that of a status such as 101 has no end, nor does
-	// it end with ctx.
 	if resp.StatusCode != http.StatusOK && !(r.NoContent && resp.StatusCode == http.StatusNoContent) {
-		e := u.error(resultStatus, "it answered with status "+strconv.Itoa(resp.StatusCode), nil)
-		e.status = resp.StatusCode
-		return Answer{}, e
+		return Answer{}, u.refused(ctx, resp)
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, MaxAnswer+1))
 	switch {
@@ -225,6 +223,20 @@ func (u *Upstream) exchange(ctx context.Context, r *Request) (Answer, *Error) {
 		return Answer{}, u.error(resultUnusable, "its answer is compressed, and nothing asked for that", nil)
 	}
 	return Answer{ContentType: resp.Header.Get("Content-Type"), Body: body}, nil
+}
+
+// refused is an answer with a status that is none. What little it says is read, so
+// that the connection is kept, but for a switch of protocols: there the rest has
+// no end, nor does it end with ctx.
+func (u *Upstream) refused(ctx context.Context, resp *http.Response) *Error {
+	if resp.StatusCode != http.StatusSwitchingProtocols {
+		if _, err := io.CopyN(io.Discard, resp.Body, maxRefusal); err != nil && ctx.Err() != nil {
+			return u.failed(ctx, err)
+		}
+	}
+	e := u.error(resultStatus, "it answered with status "+strconv.Itoa(resp.StatusCode), nil)
+	e.status = resp.StatusCode
+	return e
 }
 
 // failed is an exchange that broke off.
