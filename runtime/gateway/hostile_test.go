@@ -102,6 +102,7 @@ func TestHostileAnswers(t *testing.T) {
 		"another protocol":           {says("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n", hold), resultStatus},
 		"refusal that stops":         {says("HTTP/1.1 403 Forbidden\r\n\r\n", hold), resultTimeout},
 		"refusal that breaks":        {says("HTTP/1.1 403 Forbidden\r\nContent-Length: 9\r\n\r\nno", end), resultStatus},
+		"compressed after all":       {says(ok+"Content-Encoding: identity\r\nContent-Encoding: gzip\r\nContent-Length: 1\r\n\r\nx", end), resultUnusable},
 		"endless refusal":            {says("HTTP/1.1 403 Forbidden\r\n\r\n", always(long)), resultStatus},
 		"what it was asked":          {func(c net.Conn, asked []byte) { _, _ = c.Write(asked) }, resultFailed},
 		"what it was asked, chunked": {func(c net.Conn, asked []byte) { _, _ = io.WriteString(c, chunked+string(asked)) }, resultFailed},

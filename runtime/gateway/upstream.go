@@ -18,6 +18,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -219,10 +220,15 @@ func (u *Upstream) exchange(ctx context.Context, r *Request) (Answer, *Error) {
 		return Answer{}, u.failed(ctx, err)
 	case len(body) > MaxAnswer:
 		return Answer{}, u.error(resultUnusable, fmt.Sprintf("its answer has over %d bytes", MaxAnswer), nil)
-	case !strings.EqualFold(strings.TrimSpace(resp.Header.Get("Content-Encoding")), "identity") && resp.Header.Get("Content-Encoding") != "":
+	case compressed(resp.Header.Values("Content-Encoding")):
 		return Answer{}, u.error(resultUnusable, "its answer is compressed, and nothing asked for that", nil)
 	}
 	return Answer{ContentType: resp.Header.Get("Content-Type"), Body: body}, nil
+}
+
+// compressed tells whether a Content-Encoding is any.
+func compressed(codings []string) bool {
+	return slices.ContainsFunc(codings, func(c string) bool { return c != "" && !strings.EqualFold(c, "identity") })
 }
 
 // refused is an answer with a status that is none. What little it says is read, so

@@ -271,7 +271,9 @@ func TestForwardRawFromQueue(t *testing.T) {
 // is none.
 func TestForwardRawSideBySide(t *testing.T) {
 	l, copied := startLegacy(t, 0), startLegacy(t, 0)
-	orders := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"text":{"content":"orders"}}`) }))
+	orders := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `{"text":{"content":"orders"}}`)
+	}))
 	defer orders.Close()
 	large := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, gateway.MaxAnswer+1)) }))
 	defer large.Close()

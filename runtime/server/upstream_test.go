@@ -286,13 +286,7 @@ func TestUpstreamsOutliveGenerations(t *testing.T) {
 			t.Errorf("got %q", got)
 		}
 	}
-	told := func() map[string]upstreamStatus {
-		all := map[string]upstreamStatus{}
-		for _, u := range h.status(t).Upstreams {
-			all[u.Name] = u
-		}
-		return all
-	}
+	told := func() map[string]upstreamStatus { return h.upstreamsByName(t) }
 	before := told()
 	for _, name := range []string{"away", "other"} {
 		if u := before[name]; u.Circuit != gateway.Open || u.Since == nil || u.InFlight != 0 || u.Waiting != 0 || u.Connections != 64 || u.Requests["failed"] != 5 || u.Requests["open"] != 2 {
@@ -335,4 +329,14 @@ func TestUpstreamsOutliveGenerations(t *testing.T) {
 	if u := told()["slow"]; u.InFlight != 0 || u.Requests["ok"] != 1 {
 		t.Errorf("slow, after it: %+v", u)
 	}
+}
+
+// upstreamsByName is what the status has of upstreams.
+func (h *testHost) upstreamsByName(t *testing.T) map[string]upstreamStatus {
+	t.Helper()
+	all := map[string]upstreamStatus{}
+	for _, u := range h.status(t).Upstreams {
+		all[u.Name] = u
+	}
+	return all
 }
