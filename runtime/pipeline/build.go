@@ -17,6 +17,9 @@ type Set struct {
 	plain    map[stageName]bool // of its stages, whether one has no canary
 	shadows  []*shadow
 
+	awaited map[string]bool // apps that are out of service for the time being
+	others  bool            // there may be more of them
+
 	// The ledger's lock guards these.
 	flight int           // runs under way that walk it, and shadows of theirs
 	idle   chan struct{} // once another set took its place: closed when flight is 0
@@ -74,6 +77,22 @@ type policy struct {
 	kind   config.OnErrorKind
 	reply  *hostapi.Reply // GiveReply
 	plugin Plugin         // Instead
+}
+
+// Await tells of apps that are not in the set for the time being: their entries of
+// the durable queue wait for a set that has them, and become no dead letters.
+// others: there may be more, and so those of every app that isn't there wait. It
+// is called before the set serves.
+func (s *Set) Await(apps []string, others bool) {
+	s.awaited, s.others = make(map[string]bool, len(apps)), others
+	for _, name := range apps {
+		s.awaited[name] = true
+	}
+}
+
+// awaits tells whether an app is out of service for the time being.
+func (s *Set) awaits(app string) bool {
+	return s.apps[app] == nil && (s.others || s.awaited[app])
 }
 
 // BuildOption changes what Build looks at.

@@ -132,7 +132,9 @@ func (e *Engine) Swap(set *Set) (drained <-chan struct{}) {
 	e.useCanaries(set)
 	e.useShadows(set)
 	e.arrange(set)
-	return e.ledger.retire(e.set.Swap(set))
+	before := e.set.Swap(set)
+	e.poke() // for what has waited for an app of this set
+	return e.ledger.retire(before)
 }
 
 // arrange gives the apps of a set their parts of what the host has.

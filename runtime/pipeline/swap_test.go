@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/weft-dev/weft/runtime/config"
+	"github.com/weft-dev/weft/runtime/store"
 )
 
 // setOf builds a set whose pipeline is the world's with one stage.
@@ -127,5 +128,53 @@ func TestSwapHammer(t *testing.T) {
 		}
 		close(stop)
 		wg.Wait()
+	})
+}
+
+// TestSwapAwaited: entries of an app that is out of service for the time being wait
+// for a set that has it; those of an app that is gone become dead letters.
+func TestSwapAwaited(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		after := takes(0, "after")
+		w.stage("s", after)
+		for i, app := range []string{"closed", "unknown", "shop"} {
+			ev := *event("e" + strconv.Itoa(i))
+			ev.App = app
+			w.leave(ev.ID, entry{event: ev}, store.Info{Line: app})
+			ev.ID += ".old"
+			w.leave(ev.ID, entry{event: ev}, store.Info{})
+		}
+		left := func(want string) {
+			t.Helper()
+			w.pass(2 * awaitedWait)
+			got := ""
+			for _, e := range w.store.list() {
+				got += e.Key + " "
+				if e.Dead {
+					got += "(" + e.Reason + ") "
+				}
+			}
+			if got != want {
+				t.Errorf("left %q, want %q", got, want)
+			}
+		}
+		set := w.build()
+		set.Await([]string{"closed"}, true)
+		w.up()
+		w.engine.Swap(set)
+		defer w.down()
+		left("e0 e0.old e1 e1.old ")
+		set = w.build()
+		set.Await([]string{"closed"}, false)
+		w.engine.Swap(set)
+		left("e0 e0.old e1 (app unknown is no more) e1.old (app unknown is no more) ")
+		w.app = &config.App{Name: "closed", Type: config.Official, Pipeline: w.pipe}
+		set = w.build()
+		set.Await([]string{"shop"}, false)
+		w.engine.Swap(set)
+		left("e1 (app unknown is no more) e1.old (app unknown is no more) ")
+		if n := after.runs.Load(); n != 4 {
+			t.Errorf("%d runs", n)
+		}
 	})
 }

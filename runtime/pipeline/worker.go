@@ -18,6 +18,8 @@ const (
 	errPause = time.Second      // after an error of the store
 	busyWait = time.Second      // before an entry is looked at again whose user or event is busy
 
+	awaitedWait = time.Minute // likewise, of an app that is out of service
+
 	firstBackoff = time.Second
 	maxBackoff   = 5 * time.Minute
 	maxTries     = 19 // failed tries; the pauses between them are 1 h together
@@ -57,9 +59,9 @@ func (e *Engine) dispatch() {
 }
 
 // takeFrom takes up entries of a line: as many as are ready, and as its app may
-// have in hand, but no more than maxBatch.
+// have in hand, but no more than maxBatch; none of an app that is awaited.
 func (e *Engine) takeFrom(l *store.Line) (taken int, err error) {
-	if l.Depth.Ready == 0 {
+	if l.Depth.Ready == 0 || l.Name != "" && e.set.Load().awaits(l.Name) {
 		return 0, nil
 	}
 	n := e.crew.hold(l.Name, min(l.Depth.Ready, maxBatch))
@@ -133,7 +135,11 @@ func (e *Engine) revive(c store.Claim) (*run, *keeper, ending) {
 	if err != nil {
 		return nil, k, e.dead(k, "entry", err.Error())
 	}
-	if r.app = e.set.Load().apps[en.event.App]; r.app == nil {
+	set := e.set.Load()
+	if set.awaits(en.event.App) { // of a line without a name, or of a set that came just now
+		return nil, k, ending{kind: endRelease, tries: c.Tries, delay: awaitedWait}
+	}
+	if r.app = set.apps[en.event.App]; r.app == nil {
 		return nil, k, e.dead(k, "app", "app "+en.event.App+" is no more")
 	}
 	if missing := r.begin(&en); missing != "" {

@@ -252,7 +252,7 @@ func (a *assembly) buildPipelines(opt assembleOptions) {
 		guests[p.Name] = guest{a.plugins[p.Name], opt.state, opt.layers}
 	}
 	// An app that is out of service has no pipeline: its entries of the durable
-	// queue become dead letters instead of failing in their plugin.
+	// queue wait instead of failing in their plugin.
 	cfg := *a.cfg
 	cfg.Apps = slices.DeleteFunc(slices.Clone(cfg.Apps), func(app *config.App) bool { return len(a.broken[app.Name]) > 0 })
 	services := make(map[string]pipeline.Upstream, len(a.cfg.Upstreams))

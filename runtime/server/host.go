@@ -256,6 +256,7 @@ func (h *Host) announce(ctx context.Context, a *assembly) {
 func (h *Host) generation(number uint64, s *selection) *generation {
 	c := newCallbacks(s.assembly, recordedEngine{h.engine, &h.recorder, s.assembly}, h.metrics, h.log)
 	c.addAbsent(s.absent)
+	s.assembly.set.Await(s.outOfService())
 	return &generation{number: number, since: time.Now(), assembly: s.assembly, callbacks: c}
 }
 

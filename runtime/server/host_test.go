@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -335,36 +336,59 @@ func replaceIn(t *testing.T, file, old, text string) {
 	}
 }
 
-// TestBrokenAppKeepsItsQueue breaks an app's config while an event of it is in
-// the durable queue: the event becomes a dead letter, and is not run to an error.
+// TestBrokenAppKeepsItsQueue breaks an app's config, or its file, while an event of
+// it is in the durable queue and nothing is kept to fall back to: the event waits,
+// and runs when the app is back.
 func TestBrokenAppKeepsItsQueue(t *testing.T) {
-	file := writeConfig(t, probeSections(t, appYAML("shop", "encrypted", "with: { probe: { name: good } }\n")))
-	replaceIn(t, file, "drain: 5s", "drain: 50ms")
-	log := new(syncBuffer)
-	host, err := Start(t.Context(), file, NewLogger(log))
-	if err != nil {
-		t.Fatal(err)
-	}
-	h := &testHost{host, log}
-	answer := make(chan string)
-	go func() { answer <- h.say(t, "shop", "1", "wait") }()
-	h.waitForState(t, "a/runs", "1")
-	if err := h.Stop(context.Background()); err != nil {
-		t.Errorf("Stop: %v", err)
-	}
-	<-answer
-	replaceIn(t, file, "name: good", "name: refused")
-	if err := os.RemoveAll(h.units.kept.dir); err != nil { // else it would have its last good config
-		t.Fatal(err)
-	}
-	broken := startHost(t, file)
-	broken.waitForLog(t, "durable run given up")
-	depth, err := broken.store.Depth(t.Context(), "events")
-	if err != nil || depth.Dead > 1 || depth.Ready+depth.Delayed > 0 {
-		t.Errorf("the queue has %+v, %v", depth, err)
-	}
-	_, metrics, _ := get(t, "http://"+broken.admin.addr()+"/metrics")
-	if want := `weft_dead_letters_total{app="shop",reason="app"} 1`; !strings.Contains(metrics, want) {
-		t.Errorf("the metrics have no %s:\n%s", want, ours(metrics))
+	for name, c := range map[string]struct {
+		old, text string
+		status    int // of the app; 0: it is no more
+	}{
+		"config": {"name: good", "name: refused", http.StatusServiceUnavailable},
+		"file":   {"weft: 1\napps:\n", "", http.StatusNotFound},
+		"gone":   {"  shop:", "  other:", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			app := "weft: 1\napps:\n" + appYAML("shop", "encrypted", "with: { probe: { name: good } }\npipeline: own\n") +
+				"pipelines: { own: { answer_within: 300ms, stages: [ { plugin: probe } ] } }\n"
+			file := writeUnits(t, "include: [ \"apps/*.yaml\" ]\n"+probeSections(t, appYAML("root", "plain", "with: { probe: { name: good } }\n")), map[string]string{"apps/a.yaml": app})
+			replaceIn(t, file, "drain: 5s", "drain: 50ms")
+			log := new(syncBuffer)
+			host, err := Start(t.Context(), file, NewLogger(log))
+			if err != nil {
+				t.Fatal(err)
+			}
+			h := &testHost{host, log}
+			answer := make(chan string)
+			go func() { answer <- h.say(t, "shop", "1", "wait") }()
+			h.waitForState(t, "a/runs", "1")
+			if err := h.Stop(context.Background()); err != nil {
+				t.Errorf("Stop: %v", err)
+			}
+			<-answer
+			unit := filepath.Join(filepath.Dir(file), "apps", "a.yaml")
+			replaceIn(t, unit, c.old, c.text)
+			if err := os.RemoveAll(h.units.kept.dir); err != nil { // else it would have its last good one
+				t.Fatal(err)
+			}
+			broken := startHost(t, file)
+			if c.status == 0 {
+				broken.waitForLog(t, "durable run given up")
+				return
+			}
+			if status, _, _ := postTo(t, broken.url("/wx/shop"), request{}); status != c.status {
+				t.Errorf("the broken app answers %d", status)
+			}
+			if depth, err := broken.store.Depth(t.Context(), "events"); err != nil || depth.Ready != 1 || depth.Dead != 0 {
+				t.Errorf("the queue has %+v, %v", depth, err)
+			}
+			if err := os.WriteFile(unit, []byte(app), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if r, err := broken.Reload(t.Context(), "test"); err != nil || r.Result != reloadOK {
+				t.Fatalf("%+v, %v", r, err)
+			}
+			broken.waitForState(t, "a/runs", "2")
+		})
 	}
 }

@@ -31,6 +31,7 @@ type selection struct {
 	root     *version
 	units    []*candidate         // the included ones, by name
 	absent   []config.SalvagedApp // apps that the files have and that can't be served
+	leftOut  bool                 // there are more files than are read
 	problems config.Problems      // what is wrong in what was not taken
 }
 
@@ -102,7 +103,7 @@ func (u *units) try(ctx context.Context, root *version, newest bool, assemble as
 }
 
 func (r *round) selection(a *assembly) *selection {
-	s := &selection{assembly: a, root: r.root, units: r.candidates, problems: slices.Clone(r.leftOut)}
+	s := &selection{assembly: a, root: r.root, units: r.candidates, leftOut: len(r.leftOut) > 0, problems: slices.Clone(r.leftOut)}
 	for _, c := range r.candidates {
 		s.problems = append(s.problems, c.problems...)
 	}
@@ -140,6 +141,18 @@ func (s *selection) notServed(newest *version) []config.SalvagedApp {
 		served[a.Name] = true
 		return double
 	})
+}
+
+// outOfService are the apps that can't be served for the time being; others: a
+// unit is left out, of whose apps nobody knows all.
+func (s *selection) outOfService() (apps []string, others bool) {
+	for name := range s.assembly.broken {
+		apps = append(apps, name)
+	}
+	for _, a := range s.absent {
+		apps = append(apps, a.Name)
+	}
+	return apps, s.leftOut || len(present(s.units)) < len(s.units)
 }
 
 // sameAs tells whether two selections serve the same, and have the same fault with
