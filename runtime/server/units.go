@@ -71,7 +71,11 @@ func (u *units) settle(ctx context.Context, r *reading, assemble assembler) (*se
 			sortProblems(u.file, s.problems)
 			return s, nil, nil
 		}
-		refused = append(refused, problems...)
+		for _, p := range problems {
+			if !slices.Contains(refused, p) { // the accepted root may have the same, such as a secret that is gone
+				refused = append(refused, p)
+			}
+		}
 	}
 	return nil, refused, nil
 }

@@ -426,3 +426,21 @@ func TestUnitsMany(t *testing.T) {
 		t.Errorf("got %v", got)
 	}
 }
+
+// TestRootSecretGone: what is wrong with both the root file and the accepted one is
+// said once.
+func TestRootSecretGone(t *testing.T) {
+	file := writeUnits(t, strings.Replace(rootOf("r1"), testToken, "\"${file:token}\"", 1), map[string]string{"token": testToken})
+	host, err := Start(t.Context(), file, discard())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := host.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	edit(t, file, map[string]string{"token": ""})
+	_, err = Start(t.Context(), file, discard())
+	if err == nil || strings.Count(err.Error(), "${file:token}: no such file") != 1 {
+		t.Errorf("got %v", err)
+	}
+}
