@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -37,7 +38,7 @@ type appBench struct {
 
 	under     sync.Mutex                // guards what follows
 	upstreams map[string]*config.Canned // of the event under way
-	asked     []string                  // upstreams that it asked
+	asked     []string                  // upstreams that it asked, with what they were told beside the callback
 	unasked   []string                  // those of them that have no answer
 	answer    *pipeline.Answer          // of the event under way; nil: none yet
 	eventID   string                    // of the event under way
@@ -282,11 +283,31 @@ type cannedClient struct {
 // Timeout is the upstream's.
 func (c *cannedClient) Timeout() time.Duration { return c.upstream.Timeout }
 
+// toldBeside is what an upstream is told that does not come with the callback: what
+// the stages before made of it.
+func toldBeside(r *gateway.Request) string {
+	var made struct {
+		Attrs json.RawMessage `json:"attrs"`
+		Reply json.RawMessage `json:"reply"`
+	}
+	if !r.NoContent || json.Unmarshal(r.Body, &made) != nil { // raw: the callback as it came
+		return ""
+	}
+	text := ""
+	if made.Attrs != nil {
+		text += " attrs " + string(made.Attrs)
+	}
+	if made.Reply != nil {
+		text += " reply " + string(made.Reply)
+	}
+	return text
+}
+
 // Post gives the answer of the event under way.
 func (c *cannedClient) Post(_ context.Context, r *gateway.Request) (gateway.Answer, error) {
 	c.bench.under.Lock()
 	defer c.bench.under.Unlock()
-	c.bench.asked = append(c.bench.asked, c.upstream.Name)
+	c.bench.asked = append(c.bench.asked, c.upstream.Name+toldBeside(r))
 	canned := c.bench.upstreams[c.upstream.Name]
 	switch {
 	case canned == nil:

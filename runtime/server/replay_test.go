@@ -122,6 +122,28 @@ func TestReplayRefused(t *testing.T) {
 	}
 }
 
+// What an upstream is told is an effect, also where the answer is the same.
+func TestReplayOfWhatIsTold(t *testing.T) {
+	sections := func(told string) string {
+		return "apps:\n" + appYAML("shop", "plain", "") + `upstreams:
+  crm: { url: "http://127.0.0.1:1/", private: ["127.0.0.0/8"], headers: { A: b } }
+pipeline:
+  stages:
+    - { name: first, reply: { text: ` + told + ` } }
+    - { forward: { to: crm, as: json } }
+    - { name: last, reply: { text: the same } }
+`
+	}
+	const cases = "weft: 1\napp: shop\nupstreams: { crm: { status: 204 } }\ncases: [ { name: a, events: [ { event: { content: x } } ] } ]\n"
+	r := replay2(t, sections("one"), sections("two"), cases, -1)
+	if r.OK() || len(r.Differences) != 1 || r.Effects != 1 {
+		t.Fatalf("%+v", r)
+	}
+	if got := r.Differences[0].Against; got != `asked [crm reply {"text":{"content":"two"}}]` {
+		t.Error(got)
+	}
+}
+
 // What differs behind the first bytes of a long text differs, and is shown.
 func TestReplayOfLongTexts(t *testing.T) {
 	const cases = "weft: 1\napp: shop\ncases: [ { name: a, events: [ { event: { content: a } } ] } ]\n"

@@ -22,7 +22,7 @@ func replayCommand() command {
 pipeline.yaml and to next.yaml, with the same state before, the same clock and the same answers of upstreams. Nothing is
 sent, and the host's store is left alone.
 
-It prints each answer, effect (a value of state, an upstream that is asked), annotations and stage path that differ, side by
+It prints each answer, effect (a value of state, an upstream that is asked, and what it is told), annotations and stage path that differ, side by
 side, then fuel and time of both. Exit status 1 where an answer or an effect differs, or where next.yaml takes more fuel than
 --fuel allows.
 
