@@ -265,6 +265,7 @@ func (k *keptFolder) sweep(names []string) error {
 		half, _ := filepath.Match(".new-*", e.Name())
 		if half || blobForm.MatchString(e.Name()) && !named {
 			errs = append(errs, os.Remove(filepath.Join(k.dir, e.Name())))
+			delete(k.whole, e.Name())
 		}
 	}
 	if err := errors.Join(errs...); err != nil {

@@ -79,6 +79,9 @@ func TestKept(t *testing.T) {
 	if got := namesIn(t, dir); !slices.Equal(got, want) {
 		t.Errorf("there is %v, want %v", got, want)
 	}
+	if len(other.whole) != 2 {
+		t.Errorf("it remembers %v", other.whole)
+	}
 	if err := other.save(second, func(string) ([]byte, error) { return nil, errors.New("asked") }); err != nil {
 		t.Errorf("the same again: %v", err)
 	}
