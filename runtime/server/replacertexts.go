@@ -83,19 +83,26 @@ func (r *replacer) unless(s string, own func(string) bool) string {
 // _ and -: 28 or 29 of them from an o on, which are all of the word or stand behind
 // a _ or - of it, as in qrscene_oAbc….
 func openIDs(word string, replace func(string) string) string {
-	for at := 0; at+28 <= len(word); at++ {
-		if word[at] != 'o' || at > 0 && isLetterOrDigit(word[at-1]) {
+	var b strings.Builder
+	last := 0
+	for at := 0; at+28 <= len(word); {
+		if word[at] != 'o' || at > last && isLetterOrDigit(word[at-1]) {
+			at++
 			continue
 		}
 		end := at + 28
 		if rest := len(word) - end; rest == 1 || rest > 1 && isLetterOrDigit(word[end]) && !isLetterOrDigit(word[end+1]) {
 			end++
 		}
-		if id := word[at:end]; strings.ContainsAny(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") || len(id) == len(word) {
-			return word[:at] + replace(id) + openIDs(word[end:], replace)
+		id := word[at:end]
+		if !strings.ContainsAny(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") && len(id) < len(word) {
+			at++
+			continue
 		}
+		b.WriteString(word[last:at] + replace(id))
+		last, at = end, end
 	}
-	return word
+	return b.String() + word[last:]
 }
 
 // groups replaces the second group of what form finds by both.

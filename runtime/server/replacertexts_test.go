@@ -16,6 +16,7 @@ func TestReplaceForms(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
 		{"qrscene_oAbcdefghijklmnopqrstuvwx-_1", "qrscene_oPersonaaaaaaaaaaaaaaaaaaaab"},
 		{"ref-oAbcdefghijklmnopqrstuvwx-_1_7", "ref-oPersonaaaaaaaaaaaaaaaaaaaab_7"},
+		{"oAbcdefghijklmnopqrstuvwx-_1oBbcdefghijklmnopqrstuvwx-_1", "oPersonaaaaaaaaaaaaaaaaaaaaboPersonaaaaaaaaaaaaaaaaaaaac"},
 		{"menu_order_list_of_all_the_shops", "menu_order_list_of_all_the_shops"},
 		{"138.1234.5678 和 138 123 45678 和 1３８１２３４５６７９", "139.0000.0001 和 139 000 00002 和 13900000003"},
 		{"01012345678、(010)12345678、+852 6123 4567", "13900000001、(139)00000002、+139 0000 0003"},
