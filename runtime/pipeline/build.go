@@ -6,6 +6,7 @@ import (
 
 	"github.com/weft-dev/weft/hostapi"
 	"github.com/weft-dev/weft/runtime/config"
+	"github.com/weft-dev/weft/runtime/telemetry"
 )
 
 // Set is a configuration made ready to walk: every pipeline with its
@@ -65,6 +66,7 @@ type stage struct {
 	parallel []part   // of a parallel stage: all its branches, to be run from their tops
 	async    bool     // of a plugin or an upstream: it is run alone, from the durable queue
 	onError  policy
+	timer    telemetry.StageTimer // of the engine's metrics
 }
 
 type branch struct {

@@ -71,7 +71,7 @@ func (w *walk) forward(ctx context.Context, st *stage) (flow, error) {
 		err = w.forwardJSON(ctx, st)
 	}
 	took := time.Since(start)
-	w.metrics.StageSeconds(w.app.pipe.name, st.name, took)
+	w.metrics.StageSeconds(&st.timer, w.app.pipe.name, st.name, took)
 	w.trace.call(st, "", &Result{Outcome: outcome}, err, took)
 	if sight != nil {
 		if st.raw {

@@ -66,7 +66,7 @@ func (w *walk) parallel(ctx context.Context, st *stage, parts []part) flow {
 	here.run(ctx) // one at least is queued
 	wg.Wait()
 	took := time.Since(start)
-	w.metrics.StageSeconds(w.app.pipe.name, st.name, took)
+	w.metrics.StageSeconds(&st.timer, w.app.pipe.name, st.name, took)
 	w.trace.add(Step{Stage: st.name, Outcome: hostapi.Next, Took: took})
 	return w.join(ctx, st, strands)
 }

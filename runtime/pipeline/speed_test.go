@@ -75,6 +75,8 @@ func TestWhenCost(t *testing.T) {
 		`content in ["人工", "客服"]`,
 		`hour in 9..18 && weekday < 6`,
 		`content matches "^你好"`,
+		`fields["List[0].TemplateId"] == "x"`,
+		`attrs["tag"] == "a"`,
 	} {
 		e := newEnv(&app{name: "shop"}, whenEvent())
 		c, problems := compile(src, config.Pos{}, nil)

@@ -171,7 +171,7 @@ func (w *walk) plugin(ctx context.Context, st *stage, p Plugin, side string) (fl
 	}
 	res, err := p.Handle(ctx, &w.call)
 	took := time.Since(start)
-	w.metrics.StageSeconds(w.app.pipe.name, st.name, took)
+	w.metrics.StageSeconds(&st.timer, w.app.pipe.name, st.name, took)
 	w.trace.call(st, side, &res, err, took)
 	if err == nil && res.Outcome != hostapi.Next && res.Outcome != hostapi.Done {
 		err = fmt.Errorf("outcome %d is neither next nor done", res.Outcome)
