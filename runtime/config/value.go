@@ -206,6 +206,13 @@ func (p *Pipeline) Label() string {
 	return p.Unit + ":" + p.Name
 }
 
+// InUnit tells whether a Label is of a pipeline in an included file, by the
+// file's Source.Name.
+func InUnit(label, unit string) bool {
+	i := strings.LastIndexByte(label, ':') // no pipeline's name has one
+	return i >= 0 && label[:i] == unit
+}
+
 // Overflow says what becomes of an event over a bound of those in flight.
 type Overflow string
 

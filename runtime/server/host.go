@@ -145,7 +145,8 @@ func (h *Host) start(ctx context.Context) error {
 		return fmt.Errorf("starting the pipelines: %w", err)
 	}
 	h.accept(ctx, s)
-	h.layers.keep(ctx, s.assembly.set.Layers())
+	h.layers.use(s.usesLayer())
+	h.layers.tidy(ctx)
 	h.startReloads(ctx)
 	return h.open(ctx)
 }

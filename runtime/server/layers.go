@@ -33,7 +33,7 @@ const (
 )
 
 // layers are the layers of state of all shadows. They belong to the host. A layer
-// is kept until keep is told that it is no more; then it is removed step by step.
+// is kept as long as it is in use; when it isn't, tidy has it removed step by step.
 type layers struct {
 	store store.Store
 	state *pluginState // what lies under them, and what says how its errors end
@@ -48,7 +48,8 @@ type layers struct {
 	saves chan struct{} // likewise, of the list in the store
 
 	mu       sync.Mutex
-	list     []layerRecord // what the store has, or will have
+	inUse    func(pipeline.Layer) bool // by what serves
+	list     []layerRecord             // what the store has, or will have
 	clearing bool
 }
 
@@ -63,14 +64,19 @@ type layerRecord struct {
 	Gone     bool     `json:"gone,omitempty"` // to be removed
 }
 
-func (r *layerRecord) is(l pipeline.Layer) bool {
-	return !r.Gone && l == pipeline.Layer{Pipeline: r.Pipeline, Stage: r.Stage, Plugin: r.Plugin, Over: r.Over}
+func (r *layerRecord) layer() pipeline.Layer {
+	return pipeline.Layer{Pipeline: r.Pipeline, Stage: r.Stage, Plugin: r.Plugin, Over: r.Over}
 }
+
+func (r *layerRecord) is(l pipeline.Layer) bool { return !r.Gone && l == r.layer() }
 
 // openLayers reads what layers there are. The caller closes them, before the
 // store.
 func openLayers(ctx context.Context, state *pluginState) (*layers, error) {
-	ls := &layers{store: state.store, state: state, log: state.log, seed: maphash.MakeSeed(), saves: make(chan struct{}, 1)}
+	ls := &layers{
+		store: state.store, state: state, log: state.log, seed: maphash.MakeSeed(), saves: make(chan struct{}, 1),
+		inUse: func(pipeline.Layer) bool { return true },
+	}
 	ls.saves <- struct{}{}
 	for i := range ls.locks {
 		ls.locks[i] = make(chan struct{}, 1)
@@ -169,7 +175,7 @@ func (ls *layers) enter(ctx context.Context, l pipeline.Layer, app string) (plac
 }
 
 // change makes a change of the list durable, then takes it over. change gets a
-// list of its own.
+// list of its own; mu is held.
 func (ls *layers) change(ctx context.Context, change func([]layerRecord) []layerRecord) error {
 	select {
 	case <-ls.saves:
@@ -193,11 +199,19 @@ func (ls *layers) change(ctx context.Context, change func([]layerRecord) []layer
 	return nil
 }
 
-// keep removes all layers but those of shadows that are in use; the removing runs
-// on behind it. What can't be noted is gone at the next call. An event that still
-// uses one of the others makes it anew, and so it goes then.
-func (ls *layers) keep(ctx context.Context, use []pipeline.Layer) {
-	unused := func(r layerRecord) bool { return !r.Gone && !slices.ContainsFunc(use, r.is) }
+// use says which layers are in use from now on. It is called before what uses
+// them serves; until it was called all are.
+func (ls *layers) use(inUse func(pipeline.Layer) bool) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	ls.inUse = inUse
+}
+
+// tidy removes all layers but those in use; the removing runs on behind it. What
+// can't be noted is gone at the next call. An event that still uses one of the
+// others makes it anew, and so it goes then.
+func (ls *layers) tidy(ctx context.Context) {
+	unused := func(r layerRecord) bool { return !r.Gone && !ls.inUse(r.layer()) }
 	ls.mu.Lock()
 	change := slices.ContainsFunc(ls.list, unused)
 	ls.mu.Unlock()

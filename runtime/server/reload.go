@@ -194,13 +194,14 @@ func (h *Host) reload(ctx context.Context, trigger string) (ReloadResult, bool) 
 func (h *Host) swap(ctx context.Context, s *selection) ReloadResult {
 	old := h.current.Load()
 	next := h.generation(old.number+1, s)
+	h.layers.use(s.usesLayer())
 	drained := h.engine.Swap(s.assembly.set)
 	h.current.Store(next)
 	h.announce(ctx, s.assembly)
 	h.reloads.retiring.Go(func() {
 		<-drained // by the end of the engine at the latest
 		h.closeAssembly(ctx, old.assembly)
-		h.layers.keep(context.WithoutCancel(ctx), h.current.Load().assembly.set.Layers())
+		h.layers.tidy(context.WithoutCancel(ctx))
 	})
 	result := ReloadResult{Result: reloadOK, Generation: next.number, Problems: s.problems}
 	if len(s.problems) > 0 {

@@ -167,6 +167,54 @@ func TestShadowLineGoes(t *testing.T) {
 	}
 }
 
+// TestShadowOfAbsentUnit: a file that is left out for the time being, because a
+// secret is missing at a start, has its shadow's layer when it is back; one that is
+// removed loses it.
+func TestShadowOfAbsentUnit(t *testing.T) {
+	unit := "weft: 1\n" + strings.Replace(shadowSections(t), testToken, "\"${file:token}\"", 1)
+	head, rest, _ := strings.Cut(unit, "plugins:")
+	plugins, stages, _ := strings.Cut(rest, "pipeline:")
+	file := writeUnits(t, rootOf("r1")+"plugins:"+plugins, map[string]string{"apps/a.yaml": head + "pipeline:" + stages, "apps/token": testToken})
+	t.Cleanup(http.DefaultClient.CloseIdleConnections)
+	layer := pipeline.Layer{Pipeline: "apps/a.yaml:main", Stage: "probe", Plugin: "next", Over: "probe"}
+	first, err := Start(t.Context(), file, discard())
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &testHost{Host: first}
+	h.say(t, "shop", "1", "count")
+	h.waitForShadow(t, 1)
+	place := first.layers.place(layer)
+	if err := first.Stop(t.Context()); err != nil || place == "" {
+		t.Fatal(err, place)
+	}
+	edit(t, file, map[string]string{"apps/token": ""})
+	h = startHost(t, file)
+	if got := h.states(t)["a.yaml"]; got != unitAbsent {
+		t.Fatalf("a.yaml is %s", got)
+	}
+	check := func(when, want string) {
+		t.Helper()
+		h.reloads.retiring.Wait()
+		h.layers.wg.Wait()
+		if got := h.layers.place(layer); got != want {
+			t.Errorf("%s: its layer is %q, want %q", when, got, want)
+		}
+	}
+	check("left out at a start", place)
+	edit(t, file, map[string]string{"pipeline.yaml": rootOf("r2") + "plugins:" + plugins})
+	h.postReload(t, "")
+	check("left out at a reload", place)
+	edit(t, file, map[string]string{"apps/token": testToken})
+	if status, answer := h.postReload(t, ""); status != http.StatusOK {
+		t.Fatalf("%d %+v", status, answer)
+	}
+	check("back", place)
+	edit(t, file, map[string]string{"apps/a.yaml": ""})
+	h.postReload(t, "")
+	check("removed", "")
+}
+
 // TestShadowOfForward: a new plugin against what answers the account today, in
 // the three modes.
 func TestShadowOfForward(t *testing.T) {

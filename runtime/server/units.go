@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/weft-dev/weft/runtime/config"
+	"github.com/weft-dev/weft/runtime/pipeline"
 )
 
 // units are the root file and what it includes, each a unit of its own: a broken
@@ -157,6 +158,21 @@ func (s *selection) outOfService() (apps []string, others bool) {
 		apps = append(apps, a.Name)
 	}
 	return apps, s.leftOut || len(present(s.units)) < len(s.units)
+}
+
+// usesLayer tells whether a layer of state is one of a shadow that serves, or may
+// be of a unit that is left out for the time being: its line has not gone.
+func (s *selection) usesLayer() func(pipeline.Layer) bool {
+	serving, leftOut := s.assembly.set.Layers(), s.leftOut
+	var absent []string
+	for _, c := range s.units {
+		if c.current == nil {
+			absent = append(absent, c.unit.name)
+		}
+	}
+	return func(l pipeline.Layer) bool {
+		return leftOut || slices.Contains(serving, l) || slices.ContainsFunc(absent, func(unit string) bool { return config.InUnit(l.Pipeline, unit) })
+	}
 }
 
 // sameAs tells whether two selections serve the same, and have the same fault with
