@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"runtime"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -44,13 +46,30 @@ func (e *upstreamError) Unwrap() error { return e.err }
 // Reason is the label of weft_stage_errors_total.
 func (e *upstreamError) Reason() string { return "upstream" }
 
+// caught makes an error of a panic, so that a mistake of ours costs one stage of one
+// event, not the host. The text has nothing of what was sent or answered.
+func caught(err *error) {
+	v := recover()
+	if v == nil {
+		return
+	}
+	what := fmt.Sprintf("%T", v)
+	if e, ok := v.(runtime.Error); ok {
+		what = e.Error()
+	}
+	*err = fmt.Errorf("the host panicked: %s: %s", what, cut(string(debug.Stack()), maxStack))
+}
+
+// maxStack is how many bytes of a stack an error has.
+const maxStack = 4 << 10
+
 // ForwardRaw posts the callback as it came, or one made of the event.
-func (s service) ForwardRaw(ctx context.Context, ev *hostapi.Event, came *pipeline.Callback) (*pipeline.Verbatim, error) {
+func (s service) ForwardRaw(ctx context.Context, ev *hostapi.Event, came *pipeline.Callback) (_ *pipeline.Verbatim, err error) {
+	defer caught(&err)
 	if s.client == nil {
 		return nil, errNoUpstream
 	}
 	if came == nil {
-		var err error
 		if came, err = s.seal(ev, time.Now()); err != nil {
 			return nil, err
 		}
@@ -66,7 +85,8 @@ func (s service) ForwardRaw(ctx context.Context, ev *hostapi.Event, came *pipeli
 }
 
 // Read opens and reads an answer to a raw forward.
-func (s service) Read(ev *hostapi.Event, v *pipeline.Verbatim) (*hostapi.Reply, error) {
+func (s service) Read(ev *hostapi.Event, v *pipeline.Verbatim) (_ *hostapi.Reply, err error) {
+	defer caught(&err)
 	account := s.accounts[ev.App]
 	switch {
 	case v.Silent:
@@ -108,7 +128,8 @@ func (s service) seal(ev *hostapi.Event, now time.Time) (*pipeline.Callback, err
 }
 
 // ForwardJSON posts the event as services.md says and reads the reply.
-func (s service) ForwardJSON(ctx context.Context, call *pipeline.Call) (*hostapi.Reply, error) {
+func (s service) ForwardJSON(ctx context.Context, call *pipeline.Call) (_ *hostapi.Reply, err error) {
+	defer caught(&err)
 	if s.client == nil {
 		return nil, errNoUpstream
 	}

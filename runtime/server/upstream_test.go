@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,8 +15,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weft-dev/weft/hostapi"
 	"github.com/weft-dev/weft/runtime/config"
 	"github.com/weft-dev/weft/runtime/gateway"
+	"github.com/weft-dev/weft/runtime/pipeline"
 	"github.com/weft-dev/weft/runtime/wechat"
 )
 
@@ -196,6 +199,40 @@ func TestUpstreamOnError(t *testing.T) {
 			t.Errorf("%s: no error of its stage", app)
 		}
 	})
+}
+
+// faulty is a client with a mistake.
+type faulty struct{}
+
+func (faulty) Post(_ context.Context, r *gateway.Request) (gateway.Answer, error) {
+	return gateway.Answer{ContentType: string(r.Body[len(r.Body)])}, nil
+}
+
+func (faulty) Timeout() time.Duration { return time.Second }
+
+// TestUpstreamPanic: a mistake of ours while an upstream is asked, or its answer is
+// read, is the error of the stage; the host goes on.
+func TestUpstreamPanic(t *testing.T) {
+	s := service{client: faulty{}, accounts: map[string]*wechat.Account{"shop": new(wechat.Account)}}
+	for name, do := range map[string]func() error{
+		"raw": func() error {
+			_, err := s.ForwardRaw(t.Context(), &hostapi.Event{}, &pipeline.Callback{Body: []byte("secret")})
+			return err
+		},
+		"json": func() error {
+			_, err := s.ForwardJSON(t.Context(), &pipeline.Call{Event: &hostapi.Event{Content: "secret"}})
+			return err
+		},
+		"read": func() error {
+			_, err := s.Read(nil, &pipeline.Verbatim{Body: []byte("secret")})
+			return err
+		},
+	} {
+		err := do()
+		if err == nil || !strings.HasPrefix(err.Error(), "the host panicked: runtime error: ") || !strings.Contains(err.Error(), "upstream.go:") || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }
 
 // TestUpstreamIsNotUs: neither listener of the host can be an upstream, whatever
