@@ -63,13 +63,20 @@ func readOnly(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// withToken lets only requests through that show the token. An empty one lets
-// all through: the listener is loopback.
-func withToken(token string) echo.MiddlewareFunc {
+// withToken lets only requests through that show the token. Where it is empty, the
+// listener is loopback: all requests come through that ask it by an address, as
+// localhost or by its own name. Any other name may be that of a page whose owner has
+// it lead to this machine, so that the operator's browser takes both for one site.
+func withToken(token, admin string) echo.MiddlewareFunc {
 	want := sha256.Sum256([]byte(token))
+	own := hostOf(admin)
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(ec echo.Context) error {
 			if token == "" {
+				host := hostOf(ec.Request().Host)
+				if host != own && host != "localhost" && net.ParseIP(host) == nil {
+					return errForeignName
+				}
 				return next(ec)
 			}
 			shown, ok := strings.CutPrefix(ec.Request().Header.Get("Authorization"), "Bearer ")
@@ -81,6 +88,15 @@ func withToken(token string) echo.MiddlewareFunc {
 			return next(ec)
 		}
 	}
+}
+
+// hostOf is the host of a HOST or HOST:PORT, in lower case and without brackets.
+func hostOf(address string) string {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		host = strings.TrimSuffix(strings.TrimPrefix(address, "["), "]")
+	}
+	return strings.ToLower(host)
 }
 
 // loopback says whether only this machine reaches a HOST:PORT.

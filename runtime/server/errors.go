@@ -38,6 +38,8 @@ var (
 	errToken    = &httpError{http.StatusUnauthorized, "unauthorized", "a bearer token is needed: server.admin_token"}
 	// errCrossOrigin answers a browser that a page of another site sends.
 	errCrossOrigin = &httpError{http.StatusForbidden, "cross_origin", "pages of other sites may not do this"}
+	// errForeignName answers who asks the listener without a token by a name that is not its own.
+	errForeignName = &httpError{http.StatusMisdirectedRequest, "foreign_name", "without server.admin_token this is asked by its address, as localhost or by the name in server.admin"}
 	errStoreAway   = &httpError{http.StatusServiceUnavailable, "store_unavailable", "the store can't be reached: look at the log"}
 )
 

@@ -271,7 +271,7 @@ func (h *Host) open(ctx context.Context) error {
 	public.RouteNotFound("/wx/:app", func(ec echo.Context) error { return h.current.Load().callbacks.byName(ec) })
 	public.RouteNotFound("/*", func(ec echo.Context) error { return h.current.Load().callbacks.byPath(ec) })
 	admin := newEcho(h.log)
-	admin.Use(withToken(h.server.AdminToken))
+	admin.Use(withToken(h.server.AdminToken, h.server.Admin))
 	h.health.route(admin)
 	admin.GET("/metrics", echo.WrapHandler(h.metrics.Handler()))
 	admin.Any("/admin/v1/status", readOnly(h.answerStatus))

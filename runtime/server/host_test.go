@@ -68,6 +68,57 @@ func TestAdminToken(t *testing.T) {
 	}
 }
 
+// TestAdminName asks the listener without a token by names: a foreign one may be a
+// page's whose owner has it lead to this machine.
+func TestAdminName(t *testing.T) {
+	file := writeConfig(t, echoSections())
+	ask := func(h *testHost, method, path, host string) (int, string) {
+		req, err := http.NewRequestWithContext(t.Context(), method, "http://"+h.admin.addr()+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = host
+		req.Header.Set("Origin", "http://"+host)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode, string(body)
+	}
+	h := startHost(t, file)
+	for _, c := range []struct {
+		host   string
+		status int
+	}{
+		{h.admin.addr(), 200},
+		{"127.0.0.1", 200},
+		{"[::1]:9090", 200},
+		{"LocalHost:9090", 200},
+		{"evil.example", 421},
+		{"evil.example:9090", 421},
+		{"localhost.evil.example:9090", 421},
+		{"127.0.0.1.evil.example:9090", 421},
+	} {
+		for _, r := range [][2]string{{"GET", "/admin/v1/status"}, {"GET", "/admin/v1/shadows"}, {"GET", "/metrics"}, {"POST", "/admin/v1/reload"}} {
+			if status, body := ask(h, r[0], r[1], c.host); status != c.status {
+				t.Errorf("%s %s of %q: %d %.200s", r[0], r[1], c.host, status, body)
+			}
+		}
+	}
+	if err := h.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	replaceIn(t, file, "drain: 5s", "drain: 5s, admin_token: 0123456789abcdef0123456789abcdef")
+	if status, body := ask(startHost(t, file), "GET", "/admin/v1/status", "weft.example"); status != 401 {
+		t.Errorf("with a token: %d %.200s", status, body)
+	}
+}
+
 // TestStop stops a host while a plugin runs: the delivery in flight gets its
 // answer, and the listener takes no other.
 func TestStop(t *testing.T) {
