@@ -168,6 +168,9 @@ func (e *Engine) ChangeQueueAll(ctx context.Context, action QueueAction, f Queue
 }
 
 func (e *Engine) change(ctx context.Context, action QueueAction, key string) error {
+	if key == "" || len(key) > store.MaxName { // no entry has it
+		return store.ErrNotFound
+	}
 	if action == QueueDrop {
 		return e.store.Drop(ctx, queueName, key)
 	}

@@ -165,6 +165,25 @@ func TestQueueOfEvents(t *testing.T) {
 	}
 }
 
+// TestQueueKeysOfNone drops and retries what is the key of no entry, because it is
+// empty or too long, beside one that is.
+func TestQueueKeysOfNone(t *testing.T) {
+	h, _ := startDead(t, "", "k1")
+	none := []string{"", strings.Repeat("k", store.MaxName), strings.Repeat("k", store.MaxName+1), "\x00\xff"}
+	change, err := h.queueClient(t).Retry(t.Context(), none[:3])
+	if err != nil || change.Changed != 0 || !slices.Equal(change.Missing, none[:3]) {
+		t.Errorf("retried: %d, %d missing, %v", change.Changed, len(change.Missing), err)
+	}
+	change, err = h.queueClient(t).Drop(t.Context(), append(none, "k1"))
+	if err != nil || change.Changed != 1 || len(change.Missing) != len(none) {
+		t.Errorf("dropped: %d, %d missing, %v", change.Changed, len(change.Missing), err)
+	}
+	if strings.Contains(h.log.String(), "request failed") {
+		t.Error("it is logged as an error of the host")
+	}
+	h.waitForDepth(t, store.Depth{})
+}
+
 // TestQueueRefuses refuses what is no request of the API, and does nothing.
 func TestQueueRefuses(t *testing.T) {
 	h, _ := startDead(t, "", "k1")
