@@ -24,12 +24,15 @@ func kindOfLeaf(name string) personal {
 		return accountID
 	case "latitude", "longitude", "locationx", "locationy", "precision", "lat", "lng", "lon":
 		return personCoordinate
-	case "label", "poiname", "poiid", "street", "province", "city", "country", "birthday", "sex", "gender":
+	case "label", "poiname", "poiid", "street", "city", "country", "county", "district", "birthday", "sex", "gender", "sendercity", "receivercity", "cityname",
+		"countyname", "area", "senderarea", "receiverarea", "areaname", "postcode", "postalcode", "zipcode":
 		return personPlace
 	case "ip", "clientip", "spbillcreateip", "userip", "remoteip":
 		return personIP
-	case "name", "xingming":
+	case "name", "xingming", "consignee", "receiver", "buyer", "contact", "shopcontact", "lastname", "surname", "givenname", "familyname", "middlename":
 		return personName
+	case "wechat", "weixin", "wx", "qq":
+		return personAccount
 	case "tel":
 		return personPhone
 	case "picurl", "thumburl", "imgurl", "imageurl", "headimg", "headimgurl", "avatar", "avatarurl":
@@ -63,6 +66,7 @@ func leafParts() []struct {
 		{"token", secretValue},
 		{"secret", secretValue},
 		{"passw", secretValue},
+		{"pwd", secretValue},
 		{"mediaid", personMedia},
 		{"email", personMail},
 		{"mailbox", personMail},
@@ -76,12 +80,24 @@ func leafParts() []struct {
 		{"bankcard", personDigits},
 		{"cardno", personDigits},
 		{"passport", personDigits},
+		{"bankaccount", personDigits},
+		{"platenumber", personDigits},
+		{"plateno", personDigits},
 		{"address", personPlace},
+		{"detailinfo", personPlace},
+		{"province", personPlace},
 		{"nickname", personName},
 		{"realname", personName},
 		{"truename", personName},
 		{"contactname", personName},
 		{"receivername", personName},
+		{"receiverperson", personName},
+		{"contactperson", personName},
+		{"consigneename", personName},
+		{"customername", personName},
+		{"buyername", personName},
+		{"firstname", personName},
+		{"fullname", personName},
 		{"personname", personName},
 		{"personaname", personName},
 		{"personawechat", personName},

@@ -6,6 +6,7 @@ import (
 	"io"
 	"regexp"
 	"strings"
+	"unicode/utf8"
 )
 
 // Forms of personal data in texts. They are never changed.
@@ -17,17 +18,20 @@ var (
 	wordForm   = regexp.MustCompile(`[A-Za-z0-9_-]{28,}`)
 	wxidForm   = regexp.MustCompile(`wxid_[A-Za-z0-9]{8,}`)
 	ghForm     = regexp.MustCompile(`gh_[0-9a-f]{12}`)
-	phoneForm  = regexp.MustCompile(`\+([1-79]|8[0-57-9])([ .-]?[0-9]){7,12}|[1１][ .-]?[3-9３-９]([ .-]?[0-9０-９]){9}|\(?0[0-9]{2,3}[ )）-]{0,2}[0-9]{7,8}`)
+	phoneForm  = regexp.MustCompile(`\+([1-79]|8[0-57-9])([ .-]?[0-9]){7,12}|(?:(?:\+|00)?86[ .-]{0,2})?[1１][ .-]?[3-9３-９]([ .-]?[0-9０-９]){9}|\(?0[0-9]{2,3}[ )）-]{0,2}[0-9]{7,8}`)
+	chinaForm  = regexp.MustCompile(`^(?:\+|00)?86[ .-]{0,2}`)
 	digitsForm = regexp.MustCompile(`([0-9]{4}[ -]){2,}[0-9]{4,}|[0-9]{12,}[Xx]?|[0-9]{6} [0-9]{8} [0-9]{3}[0-9Xx]`)
 	ipForm     = regexp.MustCompile(`[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}|[0-9A-Fa-f]{1,4}(:[0-9A-Fa-f]{0,4}){3,7}`)
-	// What people write into forms: 姓名：张三.
+	// What people write into forms: 姓名：张三, 微信号 zhang_san.
 	namedForm = regexp.MustCompile(`((?:姓名|名字|联系人|收件人|收货人|我叫|我的名字叫)[:：是为叫 ]*)([\p{Han}·]{2,6})`)
+	chatForm  = regexp.MustCompile(`((?:微信号|我的?微信)[:：是为 ]{0,3}|微信[:：是] ?|\b(?i:weixin|wechat|vx|qq号?)[:：是 ]{1,3})([A-Za-z0-9_-]{5,20})|(\b[Qq]{2})([0-9]{5,12})`)
 	placeForm = regexp.MustCompile(`((?:地址|住址|我住在|我家在)[:：是为在 ]*)([^\s<>"'\x{3000}-\x{303f}\x{ff00}-\x{ffef}]{3,})`)
 )
 
 // text replaces what looks like personal data in a text: what was seen before,
 // queries of URLs, mail addresses, openids, phone numbers, 12 and more digits, IP
-// addresses, what names or places are written behind; in JSON by its names, too.
+// addresses, what names, places or accounts of WeChat and QQ are written behind; in
+// JSON by its names, too.
 func (r *replacer) text(s string) string { return r.unless(s, nil) }
 
 // unless is text but for what own tells to be nobody's.
@@ -71,12 +75,15 @@ func (r *replacer) unless(s string, own func(string) bool) string {
 	s = wxidForm.ReplaceAllStringFunc(s, replace(personAccount))
 	s = apart(s, ghForm, isWord, replace(accountID))
 	s = apart(s, ipForm, isAddress, replace(personIP))
-	s = apart(s, phoneForm, isDigit, replace(personPhone))
+	s = apart(s, phoneForm, isDigit, func(found string) string {
+		number := strings.TrimPrefix(found, chinaForm.FindString(found))
+		return strings.TrimSuffix(found, number) + replace(personPhone)(number)
+	})
 	s = apart(s, digitsForm, isDigit, replace(personDigits))
 	behind := func(kind personal) func(string, string) string {
 		return func(_, value string) string { return replace(kind)(value) }
 	}
-	return groups(groups(s, namedForm, behind(personName)), placeForm, behind(personPlace))
+	return groups(groups(groups(s, namedForm, behind(personName)), placeForm, behind(personPlace)), chatForm, behind(personAccount))
 }
 
 // openIDs replaces what may be an openid or a unionid in a word of letters, digits,
@@ -105,11 +112,15 @@ func openIDs(word string, replace func(string) string) string {
 	return b.String() + word[last:]
 }
 
-// groups replaces the second group of what form finds by both.
+// groups replaces the second of two groups of what form finds by both, or the second
+// of the two after them.
 func groups(s string, form *regexp.Regexp, replace func(first, second string) string) string {
 	var b strings.Builder
 	last := 0
 	for _, at := range form.FindAllStringSubmatchIndex(s, -1) {
+		if at[4] < 0 {
+			at = at[4:]
+		}
 		b.WriteString(s[last:at[4]] + replace(s[at[2]:at[3]], s[at[4]:at[5]]))
 		last = at[5]
 	}
@@ -123,18 +134,25 @@ func isWord(c byte) bool { return isLetterOrDigit(c) || c == '_' || c == '-' }
 func isAddress(c byte) bool { return isDigit(c) || c == '.' || c == ':' }
 
 // apart replaces what form finds, where what stands before and behind is not of
-// the same kind of character.
+// the same kind of character. What is found in the wrong place may hide another
+// that begins in it.
 func apart(s string, form *regexp.Regexp, same func(byte) bool, replace func(string) string) string {
 	var b strings.Builder
 	last := 0
-	for _, at := range form.FindAllStringIndex(s, -1) {
-		if at[0] > 0 && same(s[at[0]-1]) || at[1] < len(s) && same(s[at[1]]) {
+	for from := 0; ; {
+		at := form.FindStringIndex(s[from:])
+		if at == nil {
+			return b.String() + s[last:]
+		}
+		begin, end := from+at[0], from+at[1]
+		if begin > 0 && same(s[begin-1]) || end < len(s) && same(s[end]) {
+			_, size := utf8.DecodeRuneInString(s[begin:])
+			from = begin + size
 			continue
 		}
-		b.WriteString(s[last:at[0]] + replace(s[at[0]:at[1]]))
-		last = at[1]
+		b.WriteString(s[last:begin] + replace(s[begin:end]))
+		last, from = end, end
 	}
-	return b.String() + s[last:]
 }
 
 // jsonText replaces in a text that is an object or a list of JSON, by the names in

@@ -26,6 +26,10 @@ func TestReplaceForms(t *testing.T) {
 		{"name=Alice;phone=12345", "name=name1;phone=10001"},
 		{"姓名：张三，地址：上海市南京路1号", "姓名：name1，地址：place1"},
 		{"我叫李四", "我叫name1"},
+		{"+86138-0013-8000 和 86138 0013 8000 和 0086-138.0013.8001", "+86139-0000-0001 和 86139 0000 0002 和 0086-139.0000.0003"},
+		{"订单186 13800138000", "订单186 13900000001"},
+		{"微信号：zhao_min-88，微信: zm1988，QQ 12345678，qq12345679", "微信号：wxid_aaaaaaaaaaaaab，微信: wxid_aaaaaaaaaaaaac，QQ wxid_aaaaaaaaaaaaad，qqwxid_aaaaaaaaaaaaae"},
+		{"menu_wechat_login wechat_redirect 微信支付 QQ音乐", "menu_wechat_login wechat_redirect 微信支付 QQ音乐"},
 		{`{"name":"张三","n":3,"ok":true,"no":null,"list":[1,{"city":"上海"}]}`, `{"name":"name1","n":3,"ok":true,"no":null,"list":[1,{"city":"place1"}]}`},
 		{`{"text":"\u5f20\u4e09 https:\/\/a.cn\/?t=1"}`, `{"text":"张三 https://a.cn/?replaced=1"}`},
 		{`{ "code":0, "message" : "ok" }`, `{ "code":0, "message" : "ok" }`},
@@ -34,6 +38,25 @@ func TestReplaceForms(t *testing.T) {
 	} {
 		if got := newReplacer().text(c.text); got != c.want {
 			t.Errorf("%s: got %s, want %s", c.text, got, c.want)
+		}
+	}
+}
+
+// The names that WeChat's own waybills and addresses have for persons, places and
+// secrets, and those that upstreams are likely to use.
+func TestReplaceLeaves(t *testing.T) {
+	for _, name := range []string{
+		"BizPwd", "Receiver.Name", "Receiver.Tel", "Receiver.Mobile", "Receiver.Address", "Receiver.Area", "Receiver.City", "Receiver.Province", "Receiver.PostCode", "SenderArea", "SenderCity",
+		"SenderProvince", "SenderAddress", "ShopContact", "ShopTelphone", "userName", "detailInfo", "provinceName", "cityName", "countyName", "postalCode", "telNumber", "legal_persona_name",
+		"legal_persona_wechat", "consignee_name", "customer_name", "buyer_name", "contact_person", "first_name", "last_name", "family_name", "given_name", "plate_number", "bank_account", "QQ", "wechat",
+	} {
+		if kindOfLeaf(name) == notPersonal {
+			t.Errorf("%s stays", name)
+		}
+	}
+	for _, name := range []string{"Content", "Cargo.Count", "Title", "Capacity", "TemplateId", "EventKey", "OrderID", "Status", "ServiceName", "Language"} {
+		if kindOfLeaf(name) != notPersonal {
+			t.Errorf("%s is replaced", name)
 		}
 	}
 }
