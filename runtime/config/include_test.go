@@ -146,8 +146,8 @@ conf/c.yaml:3:70: apps.c.pipeline: there is no pipeline nain (did you mean main?
 			[]string{"a.yaml", unit("a", ", callback_path: /x") + "  b: { type: official, app_id: wx2, token: t, mode: plain, callback_path: /x }\n"},
 			`conf/a.yaml:4:75: apps.b.callback_path: app a has this path, too`, "",
 		},
-		{"a name that no label can hold", []string{"a\xff.yaml", unit("a", ""), "b\n.yaml", unit("b", "")}, "\nconf/a\xff.yaml: the file's name is not UTF-8 (rename it)\n" +
-			"conf/b\n.yaml: the file's name holds a control character (rename it)", ""},
+		{"a name that no label can hold", []string{"a\xff.yaml", unit("a", ""), "b\n.yaml", unit("b", "")}, "\nconf/a\ufffd.yaml: the file's name is not UTF-8 (rename it)\n" +
+			"conf/b .yaml: the file's name holds a control character (rename it)", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cfg, problems := parseParts(c.files...)

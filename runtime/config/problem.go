@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"strings"
+	"unicode"
 )
 
 // Pos is a place in a file. Line and Col count from 1; 0 where unknown.
@@ -41,7 +42,21 @@ func (p Problem) String() string {
 	if p.Advice != "" {
 		s += " (" + p.Advice + ")"
 	}
-	return s
+	return oneLine(s)
+}
+
+// oneLine is a text without what moves a terminal's cursor or begins a line of its
+// own: a name from a file may have that.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n' || r == '\t':
+			return ' '
+		case unicode.IsGraphic(r):
+			return r
+		}
+		return unicode.ReplacementChar
+	}, s)
 }
 
 // Problems is an error that holds everything that was found.

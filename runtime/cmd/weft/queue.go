@@ -153,13 +153,18 @@ func writeQueue(w io.Writer, list server.QueueList) error {
 // shownTime is a time as the operator's clock has it.
 func shownTime(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05") }
 
-// cell is a text for a table: - for none, and nothing that moves the cursor.
+// cell is a text for a table: - for none.
 func cell(s string) string {
 	if s == "" {
 		return "-"
 	}
+	return shownText(s)
+}
+
+// shownText is a text without anything that moves the cursor.
+func shownText(s string) string {
 	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
+		if unicode.IsGraphic(r) {
 			return r
 		}
 		return unicode.ReplacementChar

@@ -113,7 +113,7 @@ func orNone(s string) string {
 	if s == "" {
 		return "none"
 	}
-	return s
+	return shownText(s)
 }
 
 func micros(n int64) string { return (time.Duration(n) * time.Microsecond).String() }

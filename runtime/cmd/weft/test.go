@@ -134,12 +134,12 @@ func writeTest(stdio Stdio, report *server.TestReport) error {
 		if !c.OK {
 			word = "FAIL"
 		}
-		fmt.Fprintf(&b, "%s  %s: %s (%d events)\n", word, c.File, c.Name, c.Events)
+		fmt.Fprintf(&b, "%s  %s: %s (%d events)\n", word, c.File, shownText(c.Name), c.Events)
 		if c.OK {
 			continue
 		}
 		for _, line := range c.Log {
-			fmt.Fprintf(&b, "      %s\n", line)
+			fmt.Fprintf(&b, "      %s\n", shownText(line))
 		}
 	}
 	fmt.Fprintf(&b, "%d passed, %d failed\n", report.Passed, report.Failed)
