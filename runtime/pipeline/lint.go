@@ -247,10 +247,10 @@ func (l *linter) plugin(s *config.Stage, in set) {
 	l.shadow(s, "plugin "+s.Plugin.Name, taken)
 	l.deadline(s.Pos, "plugin "+s.Plugin.Name, f.Timeout, "the plugin's limits.timeout")
 	longest := s.Plugin.Name
-	if to := l.canary(s, taken); to.Waits && (to.Timeout > f.Timeout || !f.Waits) {
+	if to := l.canary(s, taken); l.long(to) && (to.Timeout > f.Timeout || !l.long(f)) {
 		f, longest = to, s.Canary.To.Name
 	}
-	if f.Waits && !s.Async {
+	if l.long(f) && !s.Async {
 		l.wait(waiting{longest, "limits.timeout of these plugins", taken}, f.Timeout)
 	}
 	l.policy(s, "plugin "+s.Plugin.Name, taken)
@@ -331,6 +331,10 @@ func (l *linter) deadline(pos config.Pos, what string, timeout time.Duration, lo
 	}
 }
 
+// long tells whether a plugin's timeout counts against answer_within: it may wait, or
+// its timeout alone is over it.
+func (l *linter) long(p PluginFacts) bool { return p.Waits || p.Timeout > l.pipe.AnswerWithin }
+
 // wait notes a stage that may wait for long.
 func (l *linter) wait(w waiting, timeout time.Duration) {
 	l.waits = append(l.waits, w)
@@ -357,7 +361,7 @@ func (l *linter) policy(s *config.Stage, what string, in set) *config.OnError {
 		default:
 			l.deadline(s.Pos, "on_error: plugin "+other.Name, f.Timeout, "the plugin's limits.timeout")
 		}
-		if f.Waits && !s.Async {
+		if l.long(f) && !s.Async {
 			l.wait(waiting{other.Name, "limits.timeout of these plugins", taken}, f.Timeout)
 		}
 	}
@@ -441,7 +445,7 @@ func (l *linter) answerWithin() {
 			worst = i
 		}
 	}
-	if len(l.times) == 0 || l.times[worst] <= l.pipe.AnswerWithin {
+	if len(l.times) == 0 || l.times[worst] <= l.pipe.AnswerWithin || l.pipe.AnswerWithin == 0 { // 0: NoEnv left it open
 		return
 	}
 	var names, lower []string

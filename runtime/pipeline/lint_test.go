@@ -137,6 +137,14 @@ p.yaml:16:7: warning: plugin slow may take 3s, and the pipeline's deadline is 2s
 p.yaml:17:35: warning: canary: plugin slow doesn't take voice, which plugin keyword takes: no plugin handles them for its users (it takes messages text and events CLICK)
 p.yaml:17:35: warning: canary: plugin slow may take 3s, and the pipeline's deadline is 2s (raise deadline, or lower the plugin's limits.timeout)
 p.yaml:10:1: warning: the stages that wait (slow) may take 6s for one event, and answer_within is 1.5s (an answer that is late reaches nobody: lower limits.timeout of these plugins)`},
+		{"a plugin that takes all of the time by itself", `
+  answer_within: 900ms
+  stages:
+    - { name: a, plugin: keyword }
+    - { name: b, plugin: menu, when: 'event == "CLICK"' }
+    - { name: c, plugin: shop, async: true }
+`, `
+p.yaml:10:1: warning: the stages that wait (keyword) may take 1s for one event, and answer_within is 900ms (an answer that is late reaches nobody: lower limits.timeout of these plugins)`},
 		{"shadows that take their time", `
   deadline: 2s
   answer_within: 2s
@@ -375,6 +383,7 @@ p.yaml:10:1: warning: the stages that wait (slow) may take 3s for one event, and
 // TestLintOpen: a condition that NoEnv left open may hold or not.
 func TestLintOpen(t *testing.T) {
 	src := lintFile(`
+  answer_within: "${WITHIN}"
   stages:
     - { name: a, plugin: keyword, when: "${A}" }
     - name: b
@@ -382,12 +391,18 @@ func TestLintOpen(t *testing.T) {
         - { when: "${B}", stages: [ { name: c, plugin: keyword } ] }
         - { when: 'type == "text"', stages: [ { name: d, plugin: keyword } ] }
         - stages: [ { name: e, plugin: menu } ]
+    - { name: f, plugin: slow }
 `)
 	if got := lint(t, src, config.Options{NoEnv: true}); got != "" {
 		t.Error(got)
 	}
-	env := func(string) (string, bool) { return `type != ""`, true }
-	if got := lint(t, src, config.Options{Getenv: env}); strings.Count(got, "\n") != 0 || !strings.HasPrefix(got, "p.yaml:16:19: warning: when: no event that meets it gets to this branch") {
+	env := func(name string) (string, bool) {
+		if name == "WITHIN" {
+			return "4s", true
+		}
+		return `type != ""`, true
+	}
+	if got := lint(t, src, config.Options{Getenv: env}); strings.Count(got, "\n") != 0 || !strings.HasPrefix(got, "p.yaml:17:19: warning: when: no event that meets it gets to this branch") {
 		t.Error(got)
 	}
 }
