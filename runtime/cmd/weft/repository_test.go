@@ -46,6 +46,7 @@ var house = map[string]room{
 	"runtime/store":           {},
 	"runtime/store/bolt":      {rooms: []string{"runtime/store"}, modules: []string{"go.etcd.io/bbolt"}},
 	"runtime/store/storetest": {rooms: []string{"runtime/store"}},
+	"runtime/simulator":       {rooms: []string{"runtime/wechat"}},
 	"runtime/server":          {rooms: anything, modules: []string{"github.com/labstack/echo/v4", "github.com/prometheus/client_golang", "golang.org/x/term"}},
 	"runtime/cmd":             {rooms: []string{"runtime/server"}},
 }
