@@ -54,100 +54,76 @@ func (c *call) refusesWith(errcode int, errmsg string) answer {
 
 // message is an errmsg as public code and threads quote it, without the rid.
 func message(errcode int) string {
-	switch errcode {
-	case -1:
-		return "system error"
-	case 40001:
-		return "invalid credential, access_token is invalid or not latest"
-	case 40002:
-		return "invalid grant_type"
-	case 40003:
-		return "invalid openid"
-	case 40004:
-		return "invalid media type"
-	case 40007:
-		return "invalid media_id"
-	case 40008:
-		return "invalid message type"
-	case 40013:
-		return "invalid appid"
-	case 40014:
-		return "invalid access_token"
-	case 40029:
-		return "invalid code"
-	case 40033:
-		return `invalid charset. please check your request, if include \uxxxx will create fail!`
-	case 40037:
-		return "invalid template_id"
-	case 40097:
-		return "invalid args"
-	case 40125:
-		return "invalid appsecret"
-	case 40163:
-		return "code been used"
-	case 40164:
-		return "invalid ip, not in whitelist"
-	case 41001:
-		return "access_token missing"
-	case 41002:
-		return "appid missing"
-	case 41004:
-		return "appsecret missing"
-	case 41005:
-		return "media data missing"
-	case 41006:
-		return "media_id missing"
-	case 41008:
-		return "missing code"
-	case 42001:
-		return "access_token expired"
-	case 42003:
-		return "code expired"
-	case 43001:
-		return "require GET method"
-	case 43002:
-		return "require POST method"
-	case 43004:
-		return "require subscribe"
-	case 43101:
-		return "user refuse to accept the msg"
-	case 44002:
-		return "empty post data"
-	case 45009:
-		return "reach max api daily quota limit"
-	case 45011:
-		return "api minute-quota reach limit, must slower, retry next minute"
-	case 45015:
-		return "response out of time limit or subscription is canceled"
-	case 45047:
-		return "out of response count limit"
-	case 45065:
-		return "clientmsgid exist"
-	case 45067:
-		return "clientmsgid size out of limit"
-	case 47001:
-		return "data format error"
-	case 48001:
-		return "api unauthorized"
-	case 48006:
-		return "forbid to clear quota because of reaching the limit"
-	case 76001:
-		return "rid not found"
-	case 76002:
-		return "rid invalid"
-	case 76003:
-		return "rid not belong to your account"
-	case 76021:
-		return "cgi_path not found, please check"
-	case 76022:
-		return "could not use this cgi_path, no permission"
+	for _, one := range errmsgs {
+		if one.errcode == errcode {
+			return one.errmsg
+		}
 	}
 	return "errcode " + strconv.Itoa(errcode)
 }
 
-// SetAnswer sets what the calls under a token that are meant answer, where this
-// package knows nothing better; the last one set wins. Where none is set, it is
-// errcode 0.
+var errmsgs = [...]struct {
+	errcode int
+	errmsg  string
+}{
+	{-1, "system error"},
+	{40001, "invalid credential, access_token is invalid or not latest"},
+	{40002, "invalid grant_type"},
+	{40003, "invalid openid"},
+	{40004, "invalid media type"},
+	{40007, "invalid media_id"},
+	{40008, "invalid message type"},
+	{40013, "invalid appid"},
+	{40014, "invalid access_token"},
+	{40029, "invalid code"},
+	{40030, "invalid refresh_token"},
+	{40033, `invalid charset. please check your request, if include \uxxxx will create fail!`},
+	{40037, "invalid template_id"},
+	{40097, "invalid args"},
+	{40125, "invalid appsecret"},
+	{40163, "code been used"},
+	{40164, "invalid ip, not in whitelist"},
+	{41001, "access_token missing"},
+	{41002, "appid missing"},
+	{41003, "refresh_token missing"},
+	{41004, "appsecret missing"},
+	{41005, "media data missing"},
+	{41006, "media_id missing"},
+	{41008, "missing code"},
+	{42001, "access_token expired"},
+	{42002, "refresh_token expired"},
+	{42003, "code expired"},
+	{43001, "require GET method"},
+	{43002, "require POST method"},
+	{43004, "require subscribe"},
+	{43101, "user refuse to accept the msg"},
+	{44001, "empty media data"},
+	{44002, "empty post data"},
+	{44004, "empty content"},
+	{45009, "reach max api daily quota limit"},
+	{45011, "api minute-quota reach limit, must slower, retry next minute"},
+	{45015, "response out of time limit or subscription is canceled"},
+	{45047, "out of response count limit"},
+	{45065, "clientmsgid exist"},
+	{45067, "clientmsgid size out of limit"},
+	{47001, "data format error"},
+	{47003, "argument invalid! data is empty"},
+	{48001, "api unauthorized"},
+	{48006, "forbid to clear quota because of reaching the limit"},
+	{76001, "rid not found"},
+	{76002, "rid invalid"},
+	{76003, "rid not belong to your account"},
+	{76021, "cgi_path not found, please check"},
+	{76022, "could not use this cgi_path, no permission"},
+	{87007, "session_key is not existed or expired"},
+	{87008, "invalid sig_method"},
+	{87009, "invalid signature"},
+}
+
+// SetAnswer sets what the calls that are meant answer, in place of what this
+// package would, where they come with a token that works and their quota isn't
+// used up; the last one set wins. A path that neither knows answers errcode 0.
+// What gives credentials isn't touched.
 func (w *WeChat) SetAnswer(where Where, a Answer) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

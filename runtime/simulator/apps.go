@@ -31,6 +31,9 @@ type Rules struct {
 	// ("getStableAccessToken"). A call that comes earlier doesn't refresh.
 	ForceGap   time.Duration
 	ForceDaily int
+	// ClearMonthly is how often clear_quota may be called in a month of China's;
+	// WeChat's: 10.
+	ClearMonthly int
 }
 
 // real puts WeChat's own numbers where there are none.
@@ -38,6 +41,7 @@ func (r Rules) real() Rules {
 	return Rules{
 		Life: or(r.Life, 2*time.Hour), Overlap: or(r.Overlap, 5*time.Minute), RenewWindow: or(r.RenewWindow, 5*time.Minute),
 		ForceGap: or(r.ForceGap, 30*time.Second), ForceDaily: or(r.ForceDaily, 20),
+		ClearMonthly: or(r.ClearMonthly, 10),
 	}
 }
 
@@ -53,6 +57,13 @@ type app struct {
 	App
 	plain, stable family
 	forced        []time.Time // calls with force_refresh that refreshed, of a day
+	usage         map[string]*usage
+	clearMonth    string
+	clears        int // in clearMonth
+	users         map[string]User
+	named         map[string]int64 // messages by what the caller calls them
+	media         map[string]Media
+	sessions      map[string]string // session_keys by openid
 }
 
 // Set adds an app, or changes one that is there and keeps its tokens.
@@ -64,7 +75,10 @@ func (w *WeChat) Set(a App) {
 		there.App = a
 		return
 	}
-	w.apps[a.ID] = &app{App: a, plain: family{kind: PlainToken}, stable: family{kind: StableToken}}
+	w.apps[a.ID] = &app{
+		App: a, usage: map[string]*usage{}, users: map[string]User{}, named: map[string]int64{}, media: map[string]Media{},
+		sessions: map[string]string{},
+	}
 }
 
 // allows says whether a caller is on the app's allow-list.

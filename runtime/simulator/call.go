@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -17,9 +18,11 @@ import (
 
 // call is one request on its way through.
 type call struct {
-	request  *http.Request
+	request  *http.Request // its body is a meter
 	query    url.Values
-	now      time.Time
+	arrived  time.Time
+	now      time.Time // it is executed by
+	claim    claim     // who says to be calling, where there is no token
 	rid      string
 	from     netip.Addr
 	endpoint endpoint
@@ -29,10 +32,9 @@ type call struct {
 	fetch    *Fetch // it asks for a credential
 	down     bool
 	fault    Fault
+	meter    *meter
 	body     []byte // of an endpoint that has all of it read
 	bodyErr  error
-	sum      hash.Hash
-	size     int64
 	answer   answer
 	executed bool
 }
@@ -41,28 +43,55 @@ type call struct {
 type endpoint struct {
 	method string // "": any
 	open   bool   // it wants no token
+	free   bool   // it counts against no quota
+	// private bodies are not told of by Received; nor are those of what is open
+	// or fetches.
+	private bool
 	// streams leaves the body to serve; else it is read, up to MaxJSON, and
-	// where the method is POST it must be a JSON object.
-	streams bool
-	fetches Kind // the credential that it gives; JSTicket: or the other ticket
+	// where the method is POST it must be a JSON object, unless the endpoint is
+	// lax.
+	streams, lax bool
+	fetches      Kind // the credential that it gives; JSTicket: or the other ticket
 	// serve does it. The lock of w is held, unless it streams.
 	serve func(*WeChat, *call) answer
 }
 
 func endpoints() map[string]endpoint {
-	return map[string]endpoint{
-		"/cgi-bin/token":            {method: http.MethodGet, open: true, fetches: PlainToken, serve: (*WeChat).plainToken},
-		"/cgi-bin/stable_token":     {method: http.MethodPost, open: true, fetches: StableToken, serve: (*WeChat).stableToken},
-		"/cgi-bin/ticket/getticket": {method: http.MethodGet, fetches: JSTicket, serve: (*WeChat).getTicket},
+	all := map[string]endpoint{}
+	for _, some := range []func(map[string]endpoint){
+		credentialsEndpoints, quotaEndpoints, opsEndpoints, usersEndpoints, messagesEndpoints, mediaEndpoints, snsEndpoints,
+	} {
+		some(all)
 	}
+	return all
 }
 
 // errTooLarge is a body over MaxJSON or MaxBody.
 var errTooLarge = errors.New("body too large")
 
+// meter hashes and counts a body as it is read, up to MaxBody.
+type meter struct {
+	io.Closer
+	from io.Reader
+	sum  hash.Hash
+	size int64
+}
+
+func (m *meter) Read(p []byte) (int, error) {
+	n, err := m.from.Read(p)
+	m.sum.Write(p[:n])
+	if m.size += int64(n); m.size > MaxBody {
+		return n, errTooLarge
+	}
+	return n, err
+}
+
 // receive reads what is needed to know whose call it is.
-func (w *WeChat) receive(r *http.Request) *call {
-	c := &call{request: r, query: r.URL.Query(), now: w.now(), sum: sha256.New()}
+func (w *WeChat) receive(original *http.Request) *call {
+	r := *original
+	now := w.now()
+	c := &call{request: &r, query: r.URL.Query(), arrived: now, now: now, meter: &meter{Closer: r.Body, from: r.Body, sum: sha256.New()}}
+	r.Body = c.meter
 	if addr, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
 		c.from = addr.Addr().Unmap()
 	}
@@ -72,14 +101,13 @@ func (w *WeChat) receive(r *http.Request) *call {
 	}
 	if !c.endpoint.streams {
 		c.body, c.bodyErr = io.ReadAll(io.LimitReader(r.Body, MaxJSON+1))
-		c.sum.Write(c.body)
-		c.size = int64(len(c.body))
 		if len(c.body) > MaxJSON {
 			c.body, c.bodyErr = nil, errTooLarge
 		}
 	}
+	c.claim = c.claimed()
 	if kind := c.endpoint.fetches; kind != "" {
-		c.fetch = &Fetch{Kind: kind, Forced: kind == StableToken && c.claimed().ForceRefresh}
+		c.fetch = &Fetch{Kind: kind, Forced: kind == StableToken && c.claim.ForceRefresh}
 		if kind == JSTicket && c.query.Get("type") == string(CardTicket) {
 			c.fetch.Kind = CardTicket
 		}
@@ -96,7 +124,7 @@ func (w *WeChat) receive(r *http.Request) *call {
 // held.
 func (w *WeChat) identify(c *call) {
 	if c.endpoint.open {
-		c.app = w.apps[c.claimed().AppID]
+		c.app = w.apps[c.claim.AppID]
 	} else if value := c.query.Get("access_token"); value != "" {
 		c.token = Unknown
 		if t := w.tokens[value]; t != nil {
@@ -121,51 +149,86 @@ type claim struct {
 	GrantType    string `json:"grant_type"`
 	AppID        string `json:"appid"`
 	Secret       string `json:"secret"`
+	AppSecret    string `json:"appsecret"` // clear_quota/v2 has this one
 	ForceRefresh bool   `json:"force_refresh"`
 }
 
+// claimed reads the claim from the body, or from the query where there is none.
 func (c *call) claimed() claim {
-	if c.endpoint.method == http.MethodGet {
-		return claim{GrantType: c.query.Get("grant_type"), AppID: c.query.Get("appid"), Secret: c.query.Get("secret")}
-	}
 	var said claim
-	if json.Unmarshal(c.body, &said) != nil {
+	if len(c.body) == 0 {
+		said = claim{GrantType: c.query.Get("grant_type"), AppID: c.query.Get("appid"), Secret: c.query.Get("secret"), AppSecret: c.query.Get("appsecret")}
+	} else if json.Unmarshal(c.body, &said) != nil {
 		return claim{}
 	}
+	said.Secret = cmp.Or(said.Secret, said.AppSecret)
 	return said
 }
 
 // readAll reads what is left of the body, to be hashed and counted.
 func (c *call) readAll() error {
-	n, err := io.Copy(c.sum, io.LimitReader(c.request.Body, MaxBody+1))
-	c.size += n
-	if err == nil && n > MaxBody {
-		err = errTooLarge
-	}
+	_, err := io.Copy(io.Discard, c.request.Body)
 	return err
 }
 
 func (c *call) bodyHash() string {
-	if c.size == 0 {
+	if c.meter.size == 0 {
 		return ""
 	}
-	return hex.EncodeToString(c.sum.Sum(nil))
+	return hex.EncodeToString(c.meter.sum.Sum(nil))
 }
 
 // execute does what WeChat does with the call, and leaves its answer.
 func (w *WeChat) execute(c *call) {
 	a, ok := w.check(c)
-	switch {
-	case !ok:
-	case c.endpoint.streams:
-		a = c.endpoint.serve(w, c)
-	default:
-		w.mu.Lock()
-		a = c.endpoint.serve(w, c)
-		w.mu.Unlock()
+	if ok {
+		var set bool
+		if a, set = w.set(c); !set {
+			a = w.serve(c)
+		}
+	}
+	// An answer before the end of the body would be lost to most callers.
+	c.bodyErr = cmp.Or(c.bodyErr, c.readAll())
+	if errors.Is(c.bodyErr, errTooLarge) {
+		a = tooLarge()
 	}
 	c.answer = a
 	c.executed = ok && a.errcode == 0 && a.Status < 400 && c.bodyErr == nil
+}
+
+// serve has the endpoint do it.
+func (w *WeChat) serve(c *call) answer {
+	if !c.endpoint.streams {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+	}
+	return c.endpoint.serve(w, c)
+}
+
+// set gives the answer that SetAnswer set for the call.
+func (w *WeChat) set(c *call) (answer, bool) {
+	if c.endpoint.open || c.endpoint.fetches != "" {
+		return answer{}, false
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	one, ok := find(w.answers, c.appID, c.request.Method, c.request.URL.Path)
+	a := answer{Answer: one}
+	var told struct {
+		Errcode int `json:"errcode"`
+	}
+	if ok && json.Unmarshal(one.Body, &told) == nil {
+		a.errcode = told.Errcode
+	}
+	return a, ok
+}
+
+// tooLarge is what a web server before WeChat's says.
+func tooLarge() answer {
+	return answer{Answer: Answer{
+		Status: http.StatusRequestEntityTooLarge, ContentType: "text/html",
+		Body: []byte("<html>\r\n<head><title>413 Request Entity Too Large</title></head>\r\n</html>\r\n"),
+	}}
 }
 
 // check refuses what doesn't reach the endpoint at all.
@@ -173,7 +236,7 @@ func (w *WeChat) check(c *call) (answer, bool) {
 	method := c.request.Method
 	switch {
 	case errors.Is(c.bodyErr, errTooLarge):
-		return answer{Answer: Answer{Status: http.StatusRequestEntityTooLarge, ContentType: "text/html", Body: []byte("<html><head><title>413 Request Entity Too Large</title></head></html>\n")}}, false
+		return tooLarge(), false
 	case c.endpoint.method == http.MethodGet && method != http.MethodGet:
 		return c.refuses(43001), false
 	case c.endpoint.method == http.MethodPost && method != http.MethodPost:
@@ -186,10 +249,8 @@ func (w *WeChat) check(c *call) (answer, bool) {
 			return a, false
 		}
 	}
-	if c.endpoint.streams || method != http.MethodPost {
-		return answer{}, true
-	}
 	switch {
+	case c.endpoint.streams || c.endpoint.lax || method != http.MethodPost:
 	case len(bytes.TrimSpace(c.body)) == 0:
 		return c.refuses(44002), false
 	case bytes.TrimSpace(c.body)[0] != '{' || !json.Valid(c.body):
@@ -208,6 +269,7 @@ func (w *WeChat) authenticate(c *call) (answer, bool) {
 	case Voided:
 		return c.refuses(40001), false
 	case Unknown:
+		// When WeChat answers which of the two isn't documented.
 		if len(c.query.Get("access_token")) < 100 {
 			return c.refuses(40014), false
 		}
@@ -216,7 +278,7 @@ func (w *WeChat) authenticate(c *call) (answer, bool) {
 	if !c.app.allows(c.from) {
 		return c.notAllowed(), false
 	}
-	return answer{}, true
+	return w.spend(c)
 }
 
 // notAllowed names the caller's address, as WeChat does.
@@ -229,22 +291,4 @@ func (c *call) notAllowed() answer {
 }
 
 // other is any path under a token that this package knows nothing of.
-func (w *WeChat) other(c *call) answer {
-	if c.bodyErr = c.readAll(); c.bodyErr != nil {
-		return c.refuses(47001)
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	set, ok := find(w.answers, c.appID, c.request.Method, c.request.URL.Path)
-	if !ok {
-		return fine()
-	}
-	a := answer{Answer: set}
-	var told struct {
-		Errcode int `json:"errcode"`
-	}
-	if json.Unmarshal(set.Body, &told) == nil {
-		a.errcode = told.Errcode
-	}
-	return a
-}
+func (w *WeChat) other(*call) answer { return fine() }

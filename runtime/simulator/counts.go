@@ -9,11 +9,12 @@ import (
 
 // Call is one request that came in.
 type Call struct {
-	At     time.Time // by the simulator's clock
-	App    string    // its id; "": the call names none that is known
+	At     time.Time     // that it was executed or refused, by the simulator's clock
+	Took   time.Duration // until its answer was ready, by the same clock
+	App    string        // its id; "": the call names none that is known
 	Method string
 	Path   string
-	Query  url.Values  // without access_token and secret
+	Query  url.Values  // without tokens and the secret
 	Header http.Header // nil where it is over 8 KiB
 	From   string      // the caller's address
 	Token  State       // of the token it showed; "": it showed none
@@ -49,6 +50,7 @@ const (
 	keptKinds   = 10_000
 	keptBytes   = 4 << 10
 	keptHeader  = 8 << 10
+	others      = "(others)" // the path of what isn't counted apart
 )
 
 type countKey struct {
@@ -84,10 +86,10 @@ func (w *WeChat) record(c *call, outcome string) {
 	}
 	r := c.request
 	one := Call{
-		At: c.now, App: c.appID, Method: r.Method, Path: r.URL.Path, Query: without(c.query), Header: small(r.Header), From: c.from.String(),
-		Token: c.token, BodySize: c.size, BodyHash: c.bodyHash(), RID: c.rid, Errcode: c.answer.errcode, Outcome: outcome, Executed: c.executed,
+		At: c.now, Took: w.now().Sub(c.arrived), App: c.appID, Method: r.Method, Path: r.URL.Path, Query: without(c.query), Header: small(r.Header), From: c.from.String(),
+		Token: c.token, BodySize: c.meter.size, BodyHash: c.bodyHash(), RID: c.rid, Errcode: c.answer.errcode, Outcome: outcome, Executed: c.executed,
 	}
-	if !c.endpoint.open && c.fetch == nil {
+	if !c.endpoint.open && !c.endpoint.private && c.fetch == nil {
 		one.Body, one.Answer = upTo(c.body), upTo(c.answer.Body)
 	}
 	w.mu.Lock()
@@ -103,7 +105,7 @@ func (n *counts) add(one Call) {
 	n.recent = last(append(n.recent, one), n.keep)
 	k := countKey{one.App, one.Method, one.Path, one.Outcome, one.Errcode, one.Token, one.Executed}
 	if _, ok := n.calls[k]; !ok && len(n.calls) >= keptKinds {
-		k.path = "(others)"
+		k.path = others
 	}
 	n.calls[k]++
 }
@@ -117,7 +119,7 @@ func last[V any](all []V, keep int) []V {
 }
 
 func without(query url.Values) url.Values {
-	for _, name := range []string{"access_token", "secret", "appsecret"} {
+	for _, name := range []string{"access_token", "refresh_token", "secret", "appsecret"} {
 		query.Del(name)
 	}
 	return query

@@ -1,14 +1,17 @@
 package simulator
 
 import (
+	"net/http"
 	"slices"
 	"time"
 )
 
-// admit checks who asks for a token.
-func (w *WeChat) admit(c *call, said claim) (answer, bool) {
-	switch {
-	case said.GrantType != "client_credential":
+const clientCredential = "client_credential"
+
+// known checks the app that a call names, its secret and what it asks for.
+func (c *call) known(grantType string) (answer, bool) {
+	switch said := c.claim; {
+	case said.GrantType != grantType:
 		return c.refuses(40002), false
 	case said.AppID == "":
 		return c.refuses(41002), false
@@ -18,15 +21,30 @@ func (w *WeChat) admit(c *call, said claim) (answer, bool) {
 		return c.refuses(40013), false
 	case c.app.Secret != said.Secret:
 		return c.refuses(40125), false
-	case !c.app.allows(c.from):
-		return c.notAllowed(), false
 	}
 	return answer{}, true
 }
 
+// admit checks who asks for a token. The lock is held.
+func (w *WeChat) admit(c *call) (answer, bool) {
+	if a, ok := c.known(clientCredential); !ok {
+		return a, false
+	}
+	if !c.app.allows(c.from) {
+		return c.notAllowed(), false
+	}
+	return w.spend(c)
+}
+
+func credentialsEndpoints(to map[string]endpoint) {
+	to["/cgi-bin/token"] = endpoint{method: http.MethodGet, open: true, fetches: PlainToken, serve: (*WeChat).plainToken}
+	to["/cgi-bin/stable_token"] = endpoint{method: http.MethodPost, open: true, fetches: StableToken, serve: (*WeChat).stableToken}
+	to["/cgi-bin/ticket/getticket"] = endpoint{method: http.MethodGet, fetches: JSTicket, serve: (*WeChat).getTicket}
+}
+
 // plainToken is GET /cgi-bin/token: each call gives a new token.
 func (w *WeChat) plainToken(c *call) answer {
-	a, ok := w.admit(c, c.claimed())
+	a, ok := w.admit(c)
 	if ok {
 		c.fetch.New = true
 		a = c.gives(w.issue(c.app, &c.app.plain, c.now))
@@ -37,7 +55,7 @@ func (w *WeChat) plainToken(c *call) answer {
 // stableToken is POST /cgi-bin/stable_token: the same token until little is
 // left of it, or until the call says force_refresh.
 func (w *WeChat) stableToken(c *call) answer {
-	if a, ok := w.admit(c, c.claimed()); !ok {
+	if a, ok := w.admit(c); !ok {
 		return a
 	}
 	a := c.app

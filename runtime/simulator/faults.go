@@ -31,7 +31,11 @@ func (e End) executes() bool {
 }
 
 // Fault is what happens to some calls. One that meets several has the delays of
-// all, and the end or the errcode of the first that has one.
+// all up to the first that has an end or an errcode, and of those after it that
+// have neither; the others don't happen to it.
+//
+// Go's HTTP client sends a GET again by itself where a connection that it has
+// used before is cut without a byte: it is then counted twice.
 type Fault struct {
 	Where
 	// Times is how many calls it happens to before it is over; 0: it stays until

@@ -18,9 +18,9 @@ import (
 	"time"
 )
 
-// Bounds of what a caller sends, in bytes.
+// Bounds of what a caller sends, in bytes. A longer body is HTTP 413.
 const (
-	MaxJSON = 1 << 20 // the body of a call that is JSON; a longer one is HTTP 413
+	MaxJSON = 1 << 20 // the body of a call that is JSON
 	MaxBody = 1 << 30 // any other body, which is hashed and counted, not kept
 )
 
@@ -52,7 +52,13 @@ type WeChat struct {
 	down    bool
 	faults  []*armed
 	answers []set[Answer]
+	quotas  []set[Quota]
 	counts  counts
+
+	messages      int64 // that were sent, and the id of the last one
+	codes         map[string]*code
+	userTokens    map[string]grant
+	refreshTokens map[string]grant
 }
 
 // New makes a WeChat without any app.
@@ -71,6 +77,7 @@ func New(o Options) *WeChat {
 		random: rand.New(rand.NewPCG(o.Seed, 0)),
 		apps:   map[string]*app{}, tokens: map[string]*token{}, tickets: map[string]*ticket{},
 		counts: newCounts(o.Keep),
+		codes:  map[string]*code{}, userTokens: map[string]grant{}, refreshTokens: map[string]grant{},
 	}
 }
 

@@ -54,7 +54,6 @@ func (t *token) state(now time.Time) State {
 // family is the tokens of an app that void each other: those of the plain call
 // and those of stable_token know nothing of one another ("getStableAccessToken").
 type family struct {
-	kind   Kind
 	tokens []*token // the newest last, the oldest forgotten
 }
 
@@ -182,12 +181,12 @@ func (w *WeChat) TicketState(value string) (appID string, kind Kind, s State) {
 	return t.app.ID, t.kind, Current
 }
 
-// Issued lists the tokens and tickets that were given and are remembered, and
-// the secrets of the apps: what may stand in no answer, error or log.
+// Issued lists the tokens, tickets and session_keys that were given and are
+// remembered, and the secrets of the apps: what may stand in no log or error.
 func (w *WeChat) Issued() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	var all []string
+	all := w.personal()
 	for value := range w.tokens {
 		all = append(all, value)
 	}
