@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -25,11 +26,13 @@ type answer struct {
 
 // says answers with a JSON object.
 func says(v any) answer {
-	body, err := json.Marshal(v)
-	if err != nil {
+	var body bytes.Buffer
+	to := json.NewEncoder(&body)
+	to.SetEscapeHTML(false)
+	if err := to.Encode(v); err != nil {
 		panic(fmt.Sprintf("simulator: an answer is no JSON: %v", err)) // all are this package's own
 	}
-	return answer{Answer: Answer{Body: body}}
+	return answer{Answer: Answer{Body: bytes.TrimSpace(body.Bytes())}}
 }
 
 // fine is the answer of a call that has nothing to tell.

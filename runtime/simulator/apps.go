@@ -24,7 +24,8 @@ type Rules struct {
 	// WeChat's: 5 minutes ("Get access token").
 	Overlap time.Duration
 	// RenewWindow is what may be left of a stable token where a normal call
-	// gives a new one; WeChat's: 5 minutes ("getStableAccessToken").
+	// gives a new one; WeChat's: 5 minutes ("getStableAccessToken"), which is a
+	// tenth of Life at most here, where Life is made shorter.
 	RenewWindow time.Duration
 	// ForceGap is what must lie between two calls with force_refresh, and
 	// ForceDaily how many there may be a day; WeChat's: 30 s and 20
@@ -38,8 +39,9 @@ type Rules struct {
 
 // real puts WeChat's own numbers where there are none.
 func (r Rules) real() Rules {
+	life := or(r.Life, 2*time.Hour)
 	return Rules{
-		Life: or(r.Life, 2*time.Hour), Overlap: or(r.Overlap, 5*time.Minute), RenewWindow: or(r.RenewWindow, 5*time.Minute),
+		Life: life, Overlap: or(r.Overlap, 5*time.Minute), RenewWindow: or(r.RenewWindow, min(5*time.Minute, life/10)),
 		ForceGap: or(r.ForceGap, 30*time.Second), ForceDaily: or(r.ForceDaily, 20),
 		ClearMonthly: or(r.ClearMonthly, 10),
 	}

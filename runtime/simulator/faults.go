@@ -214,7 +214,7 @@ func (w *WeChat) send(rw http.ResponseWriter, c *call) {
 		a.ContentType = "application/json; encoding=utf-8"
 	}
 	h.Set("Content-Type", a.ContentType)
-	h.Set("X-Wechat-TraceID", c.rid)
+	h.Set("X-Wechat-TraceID", c.rid) // what WeChat puts there isn't documented
 	for name, value := range a.header {
 		h.Set(name, value)
 	}

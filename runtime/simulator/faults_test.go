@@ -6,8 +6,10 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/weft-dev/weft/runtime/simulator"
@@ -128,15 +130,24 @@ func (f *fake) until(done func() bool) {
 
 // TestTokenEndsDuringADelay: a token is looked at when the call is executed.
 func TestTokenEndsDuringADelay(t *testing.T) {
-	f := newFake(t, simulator.Rules{})
-	token := f.stable(false).AccessToken
-	f.Strike(simulator.Fault{Delay: 100 * time.Millisecond, Times: 1})
-	got := make(chan int)
-	go func() { got <- f.works(token) }()
-	f.pass(3 * time.Hour)
-	if code := <-got; code != 42001 {
-		t.Errorf("%d", code)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		w := simulator.New(simulator.Options{})
+		w.Set(simulator.App{ID: appID, Secret: secret})
+		token := issue(t, w)
+		w.Strike(simulator.Fault{Delay: 2 * time.Hour, Times: 1})
+		if code, _ := took(w, token); code != "42001" {
+			t.Error(code)
+		}
+	})
+}
+
+// took makes a call without a network, in a bubble, and says what it was
+// answered, and after what time.
+func took(w *simulator.WeChat, token string) (errcode string, d time.Duration) {
+	start, answer := time.Now(), httptest.NewRecorder()
+	w.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/cgi-bin/x?access_token="+token, nil))
+	errcode, _, _ = strings.Cut(strings.TrimPrefix(answer.Body.String(), `{"errcode":`), ",")
+	return errcode, time.Since(start)
 }
 
 func TestDown(t *testing.T) {
@@ -195,15 +206,24 @@ func TestShare(t *testing.T) {
 	}
 }
 
-// TestDelaysAddUp: a call has the delays of all its faults, and one end.
+// TestDelaysAddUp: a call has the delays of its faults up to the first that ends
+// it, and that end.
 func TestDelaysAddUp(t *testing.T) {
-	f := newFake(t, simulator.Rules{})
-	token := f.stable(false).AccessToken
-	f.Strike(simulator.Fault{Delay: 20 * time.Millisecond})
-	f.Strike(simulator.Fault{Delay: 30 * time.Millisecond, Errcode: -1})
-	f.Strike(simulator.Fault{Errcode: 45011, Delay: time.Hour})
-	start := time.Now()
-	if code := f.works(token); code != -1 || time.Since(start) < 50*time.Millisecond {
-		t.Errorf("%d after %v", code, time.Since(start))
-	}
+	synctest.Test(t, func(t *testing.T) {
+		w := simulator.New(simulator.Options{})
+		w.Set(simulator.App{ID: appID, Secret: secret})
+		token := issue(t, w)
+		w.Strike(simulator.Fault{Delay: time.Second})
+		w.Strike(simulator.Fault{Delay: 2 * time.Second, Errcode: -1, Times: 1})
+		w.Strike(simulator.Fault{Delay: 4 * time.Second, Errcode: 45011, Times: 1})
+		w.Strike(simulator.Fault{Delay: 8 * time.Second})
+		for i, want := range []struct {
+			errcode string
+			d       time.Duration
+		}{{"-1", 11 * time.Second}, {"45011", 13 * time.Second}, {"0", 9 * time.Second}} {
+			if errcode, d := took(w, token); errcode != want.errcode || d != want.d {
+				t.Errorf("call %d: %s after %v", i, errcode, d)
+			}
+		}
+	})
 }

@@ -141,6 +141,23 @@ func TestPlainTokensVoidEachOther(t *testing.T) {
 	}
 }
 
+func TestRulesOfATest(t *testing.T) {
+	f := newFake(t, simulator.Rules{Life: 2 * time.Second, Overlap: -1})
+	first := f.plain()
+	if second := f.plain(); f.works(first.AccessToken) != 40001 || f.works(second.AccessToken) != 0 {
+		t.Error("without an overlap the first token works on")
+	}
+	stable := f.stable(false)
+	f.pass(1799 * time.Millisecond)
+	if again := f.stable(false); again.AccessToken != stable.AccessToken || again.ExpiresIn != 0 {
+		t.Errorf("before the last tenth: %+v", again)
+	}
+	f.pass(time.Millisecond)
+	if next := f.stable(false); next.AccessToken == stable.AccessToken || next.ExpiresIn != 2 {
+		t.Errorf("in the last tenth: %+v", next)
+	}
+}
+
 func TestStableTokenStays(t *testing.T) {
 	f := newFake(t, simulator.Rules{})
 	first := f.stable(false)
