@@ -38,14 +38,19 @@ func CheckKey(bucket, key string) error {
 	if err := CheckName("bucket", bucket); err != nil {
 		return err
 	}
+	return CheckBoardKey(key)
+}
+
+// CheckBoardKey says what is wrong with a key of the board, ErrInvalid-wrapped.
+func CheckBoardKey(key string) error {
 	if len(key) < 1 || len(key) > MaxKey {
 		return fmt.Errorf("%w: a key of %d bytes, 1 to %d are allowed", ErrInvalid, len(key), MaxKey)
 	}
 	return nil
 }
 
-// CheckName says what is wrong with the name of a bucket or a queue, or the key
-// of an entry, ErrInvalid-wrapped; what says which it is.
+// CheckName says what is wrong with the name of a bucket, a queue, a lock or a
+// topic, or the key of an entry, ErrInvalid-wrapped; what says which it is.
 func CheckName(what, name string) error {
 	if len(name) < 1 || len(name) > MaxName {
 		return fmt.Errorf("%w: a %s of %d bytes, 1 to %d are allowed", ErrInvalid, what, len(name), MaxName)
@@ -57,6 +62,24 @@ func CheckName(what, name string) error {
 func CheckValue(v []byte) error {
 	if len(v) > MaxValue {
 		return fmt.Errorf("%w: a value of %d bytes, at most %d are allowed", ErrInvalid, len(v), MaxValue)
+	}
+	return nil
+}
+
+// CheckMessage says what is wrong with a message, or with a value of the board,
+// ErrInvalid-wrapped.
+func CheckMessage(m []byte) error {
+	if len(m) > MaxMessage {
+		return fmt.Errorf("%w: %d bytes for the board, at most %d are allowed", ErrInvalid, len(m), MaxMessage)
+	}
+	return nil
+}
+
+// CheckTTL says what is wrong with the time that a lock or a value of the board
+// is given, ErrInvalid-wrapped.
+func CheckTTL(d time.Duration) error {
+	if d <= 0 {
+		return fmt.Errorf("%w: a time to live of %v, it must be over 0", ErrInvalid, d)
 	}
 	return nil
 }

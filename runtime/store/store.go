@@ -1,11 +1,12 @@
 // Package store keeps what must outlive a process: key-value pairs with expiry,
-// and a durable queue. Its drivers are packages of their own (store/bolt);
+// a durable queue, locks, and a board on which hosts tell each other what passes.
+// Its drivers are packages of their own (store/bolt, store/redis);
 // store/storetest is the suite that every driver passes.
 //
 // A call that changes something returns when the change is durable: a crash of
 // the process or of the machine after the return loses nothing of it. What a
 // call reads is durable, too, and what was refused was refused because of
-// something durable.
+// something durable. The Board alone promises none of this.
 package store
 
 import (
@@ -16,10 +17,11 @@ import (
 
 // Bounds of what a caller gives, in bytes. A call that breaks one is ErrInvalid.
 const (
-	MaxName   = 255     // a bucket, a queue, an Entry.Key; at least 1. An Op.Once, an Entry.Line; at least 0
-	MaxKey    = 1024    // an Op.Key; at least 1
-	MaxValue  = 4 << 20 // an Op.Value, an Op.Expect, an Entry.Value, a Claim.Value
-	MaxReason = 4096    // a reason of Bury; a longer one is cut, not refused
+	MaxName    = 255     // a bucket, a queue, an Entry.Key, a lock, a topic; at least 1. An Op.Once, an Entry.Line; at least 0
+	MaxKey     = 1024    // an Op.Key, a key of the board; at least 1
+	MaxValue   = 4 << 20 // an Op.Value, an Op.Expect, an Entry.Value, a Claim.Value
+	MaxMessage = 1 << 20 // a value of the board, a message
+	MaxReason  = 4096    // a reason of Bury; a longer one is cut, not refused
 )
 
 // Errors that a caller decides by. Drivers wrap them. No error holds a key or a
@@ -42,6 +44,11 @@ var (
 	ErrInvalid = errors.New("invalid argument")
 	// ErrClosed is returned by every call after Close.
 	ErrClosed = errors.New("store closed")
+	// ErrHeld says that somebody else has the lock.
+	ErrHeld = errors.New("lock held")
+	// ErrLost says that a lock is its holder's no more: its time was over, or
+	// it was given back.
+	ErrLost = errors.New("lock lost")
 )
 
 // Store is what a driver gives. All methods may be called by many goroutines

@@ -45,6 +45,7 @@ var house = map[string]room{
 	"runtime/sandbox":         {rooms: []string{"runtime/manifest", "hostapi"}, modules: []string{"github.com/tetratelabs/wazero"}},
 	"runtime/store":           {},
 	"runtime/store/bolt":      {rooms: []string{"runtime/store"}, modules: []string{"go.etcd.io/bbolt"}},
+	"runtime/store/redis":     {rooms: []string{"runtime/store"}, modules: []string{"github.com/redis/go-redis/v9"}},
 	"runtime/store/storetest": {rooms: []string{"runtime/store"}},
 	"runtime/simulator":       {rooms: []string{"runtime/wechat"}},
 	"runtime/server":          {rooms: anything, modules: []string{"github.com/labstack/echo/v4", "github.com/prometheus/client_golang", "golang.org/x/term"}},

@@ -1,0 +1,68 @@
+package redis
+
+import (
+	"context"
+	"crypto/sha1"
+	"embed"
+	"encoding/hex"
+	"fmt"
+)
+
+//go:embed *.lua
+var luaFiles embed.FS
+
+// script is a Lua script of this package.
+type script struct{ name, source, sha string }
+
+// newScript reads NAME.lua, which goes on where prelude.lua ends.
+func newScript(name string) *script {
+	s := &script{name: name}
+	for _, file := range []string{"prelude", name} {
+		text, err := luaFiles.ReadFile(file + ".lua")
+		if err != nil {
+			panic(err) // a name that isn't embedded is a mistake of this package
+		}
+		s.source += string(text)
+	}
+	sum := sha1.Sum([]byte(s.source)) // Redis names scripts so
+	s.sha = hex.EncodeToString(sum[:])
+	return s
+}
+
+// eval runs a script and returns its reply when whatever it has written, and
+// read, is durable. keys are in one slot, at least one. args begin at ARGV[2];
+// those that are []byte are copied. Errors are the context's, store.ErrClosed
+// and store.ErrUnavailable.
+func (b *base) eval(ctx context.Context, s *script, keys []string, args ...any) (any, error) {
+	return b.script(ctx, false, s, keys, args)
+}
+
+// passing is eval without a wait for replicas.
+func (b *base) passing(ctx context.Context, s *script, keys []string, args ...any) (any, error) {
+	return b.script(ctx, true, s, keys, args)
+}
+
+func (b *base) script(ctx context.Context, passing bool, s *script, keys []string, args []any) (any, error) {
+	command := make([]any, 0, 4+len(keys)+len(args))
+	command = append(command, "evalsha", s.sha, len(keys))
+	for _, k := range keys {
+		command = append(command, k)
+	}
+	command = append(command, b.clock())
+	for _, a := range args {
+		if data, ok := a.([]byte); ok {
+			a = append([]byte{}, data...)
+		}
+		command = append(command, a)
+	}
+	replies, err := b.visit(ctx, visit{key: keys[0], passing: passing, script: s, commands: [][]any{command}})
+	if err != nil {
+		return nil, err
+	}
+	return replies[0], nil
+}
+
+// errReply says that Redis answered in a form that no script of ours gives.
+func errReply(s *script, reply any) error {
+	return unavailable(fmt.Errorf("script %s was answered with a %T that it doesn't give", s.name, reply))
+}
