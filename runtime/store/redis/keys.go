@@ -10,17 +10,18 @@ package redis
 //	PREFIX:{b:BUCKET}:m   hash: once → mark
 //	PREFIX:{b:BUCKET}:y   sorted set: once, by the time at which its mark is over
 //	PREFIX:{b:BUCKET}:s   bytes of keys and values in v, those that are over included until they are removed
+//	PREFIX:{b:BUCKET}:n   for numbers, within a script
 //	PREFIX:{q:QUEUE}:…    a queue
 //	PREFIX:{l:LOCK}:l     hash: f the last fence, u when the lock is over, 0 where it is free
 //	PREFIX:{k:KEY}:k      a timed record of the board
 //	PREFIX:t:TOPIC        a channel
 //
 // Times are microseconds since 1970.
-type bucketKeys struct{ values, expiry, marks, markExpiry, size string }
+type bucketKeys struct{ values, expiry, marks, markExpiry, size, scratch string }
 
 func (b *base) bucketKeys(bucket string) bucketKeys {
 	k := b.key('b', bucket)
-	return bucketKeys{values: k + "v", expiry: k + "x", marks: k + "m", markExpiry: k + "y", size: k + "s"}
+	return bucketKeys{values: k + "v", expiry: k + "x", marks: k + "m", markExpiry: k + "y", size: k + "s", scratch: k + "n"}
 }
 
 // queueKey is the key of a part of a queue, one letter.

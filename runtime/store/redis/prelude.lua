@@ -22,3 +22,32 @@ local function text(number)
 	return string.format('%.0f', number)
 end
 
+-- A timed record: format 1, when it is over (8 bytes, big endian), data.
+local FOREVER, HEAD = 0, 9
+
+local function timed(ends, data)
+	return struct.pack('>BI8', 1, ends) .. data
+end
+
+-- readTimed returns nil where s is none.
+local function readTimed(s)
+	if #s < HEAD or string.byte(s) ~= 1 then
+		return nil
+	end
+	return struct.unpack('>I8', s, 2), string.sub(s, HEAD + 1)
+end
+
+-- A mark, what store.Op.Once remembers: format 1, when it is over (8 bytes, big
+-- endian), found (0 or 1), the number as text.
+local function newMark(ends, found, number)
+	return struct.pack('>BI8B', 1, ends, found) .. number
+end
+
+-- readMark returns nil where s is none.
+local function readMark(s)
+	if #s < 11 or string.byte(s) ~= 1 or string.byte(s, 10) > 1 then
+		return nil
+	end
+	return struct.unpack('>I8', s, 2), string.byte(s, 10), string.sub(s, 11)
+end
+

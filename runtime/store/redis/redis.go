@@ -25,6 +25,7 @@ import (
 // Store is a store.Store on Redis. Open makes it.
 type Store struct {
 	*base
+	*values
 }
 
 // base is what all parts of a Store stand on: the connections, the key space,
@@ -53,7 +54,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the store on Redis: %w", err)
 	}
-	return &Store{base: b}, nil
+	return &Store{base: b, values: newValues(b)}, nil
 }
 
 func newBase(ctx context.Context, o Options) (*base, error) {

@@ -5,7 +5,6 @@ import (
 	"crypto/sha1"
 	"embed"
 	"encoding/hex"
-	"fmt"
 )
 
 //go:embed *.lua
@@ -60,9 +59,4 @@ func (b *base) script(ctx context.Context, passing bool, s *script, keys []strin
 		return nil, err
 	}
 	return replies[0], nil
-}
-
-// errReply says that Redis answered in a form that no script of ours gives.
-func errReply(s *script, reply any) error {
-	return unavailable(fmt.Errorf("script %s was answered with a %T that it doesn't give", s.name, reply))
 }
