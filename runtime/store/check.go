@@ -75,6 +75,17 @@ func CheckMessage(m []byte) error {
 	return nil
 }
 
+// CheckPut says what is wrong with what is put on the board, ErrInvalid-wrapped.
+func CheckPut(key string, value []byte, ttl time.Duration) error {
+	if err := CheckBoardKey(key); err != nil {
+		return err
+	}
+	if err := CheckMessage(value); err != nil {
+		return err
+	}
+	return CheckTTL(ttl)
+}
+
 // CheckTTL says what is wrong with the time that a lock or a value of the board
 // is given, ErrInvalid-wrapped.
 func CheckTTL(d time.Duration) error {

@@ -68,6 +68,8 @@ type Store interface {
 	// be more. What others change in the bucket meanwhile may stay.
 	Clear(ctx context.Context, bucket string, max int) (left bool, err error)
 	Queue
+	Locks
+	Board
 	// Close waits for what is under way, then closes. Later calls answer
 	// ErrClosed; a second Close does nothing.
 	Close() error

@@ -6,7 +6,8 @@
 // many share one. Readers see only what was synced to the disk.
 //
 // Claims of the queue are kept in memory: a claim costs no write, and a queue
-// that is opened again has every entry ready that was claimed.
+// that is opened again has every entry ready that was claimed. So are locks, which
+// end with the process, and the board.
 package bolt
 
 import (
@@ -54,6 +55,9 @@ type Store struct {
 	queueMu sync.Mutex
 	queues  map[string]*queueState // those that have entries
 	token   uint64                 // the last one given out
+
+	locks *lockTable
+	board *board
 }
 
 var _ store.Store = (*Store)(nil)
@@ -67,6 +71,7 @@ func (s *Store) Close() error {
 		s.mu.Lock()
 		s.closed = true
 		s.mu.Unlock()
+		s.board.close()
 		s.stopSweep()
 		<-s.swept
 		s.nudge()

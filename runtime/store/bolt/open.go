@@ -66,6 +66,8 @@ func open(ctx context.Context, path string, o Options) (*Store, error) {
 		wake: make(chan struct{}, 1), committed: make(chan struct{}), swept: make(chan struct{}),
 		commitFile: (*bbolt.Tx).Commit,
 		queues:     map[string]*queueState{},
+		locks:      &lockTable{held: map[string]lease{}},
+		board:      newBoard(),
 		token:      rand.Uint64(), // so that a claim of an earlier Store is none of this one
 	}
 	if err := s.prepare(ctx, path); err != nil {

@@ -29,6 +29,9 @@ func (s *Store) sweepAll(ctx context.Context) {
 			return
 		case <-timer.C:
 		}
+		now := s.now().UnixNano()
+		s.locks.sweep(now)
+		s.board.sweep(now)
 		if err := s.sweep(ctx); err != nil && !errors.Is(err, store.ErrClosed) && ctx.Err() == nil {
 			s.log.Error("removing what expired failed", "error", err)
 		}

@@ -26,6 +26,8 @@ import (
 type Store struct {
 	*base
 	*values
+	*locks
+	*board
 }
 
 // base is what all parts of a Store stand on: the connections, the key space,
@@ -54,7 +56,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the store on Redis: %w", err)
 	}
-	return &Store{base: b, values: newValues(b)}, nil
+	return &Store{base: b, values: newValues(b), locks: newLocks(b), board: newBoard(b)}, nil
 }
 
 func newBase(ctx context.Context, o Options) (*base, error) {

@@ -29,6 +29,15 @@ func everyCall(ctx context.Context, s store.Store) map[string]error {
 	errs["List"] = s.List(ctx, "q", 0, func(store.Info) bool { return true })
 	errs["Retry"] = s.Retry(ctx, "q", "k")
 	errs["Drop"] = s.Drop(ctx, "q", "k")
+	_, errs["Clear"] = s.Clear(ctx, "b2", 1)
+	_, errs["Lock"] = s.Lock(ctx, "l", time.Minute)
+	errs["Renew"] = s.Renew(ctx, store.Lock{Name: "l", Fence: 1}, time.Minute)
+	errs["Unlock"] = s.Unlock(ctx, store.Lock{Name: "l", Fence: 1})
+	_, errs["Look"] = s.Look(ctx, "k")
+	errs["Put"] = s.Put(ctx, "k", nil, time.Minute)
+	_, _, errs["Exchange"] = s.Exchange(ctx, "k", nil, nil, 0)
+	errs["Publish"] = s.Publish(ctx, "t", nil)
+	_, errs["Subscribe"] = s.Subscribe(ctx, "t", func([]byte) {})
 	return errs
 }
 
