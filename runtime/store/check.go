@@ -3,6 +3,7 @@ package store
 import (
 	"fmt"
 	"time"
+	"unicode/utf8"
 )
 
 // Check says what is wrong with the arguments of an Op, ErrInvalid-wrapped.
@@ -123,4 +124,17 @@ func CheckHold(d time.Duration) error {
 		return fmt.Errorf("%w: a claim for %v, it must be over 0", ErrInvalid, d)
 	}
 	return nil
+}
+
+// CutReason cuts a reason of Bury to MaxReason bytes, not within a character.
+func CutReason(s string) string {
+	if len(s) <= MaxReason {
+		return s
+	}
+	for i := MaxReason; i > MaxReason-utf8.UTFMax; i-- {
+		if utf8.RuneStart(s[i]) {
+			return s[:i]
+		}
+	}
+	return s[:MaxReason]
 }

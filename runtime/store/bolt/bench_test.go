@@ -3,14 +3,12 @@ package bolt
 import (
 	"fmt"
 	"path/filepath"
-	"sync"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	"go.etcd.io/bbolt"
 
 	"github.com/weft-dev/weft/runtime/store"
+	"github.com/weft-dev/weft/runtime/store/storetest"
 )
 
 // BenchmarkSet measures a durable write of 100 bytes under one of 10,000 keys, by a lone
@@ -19,14 +17,14 @@ func BenchmarkSet(b *testing.B) {
 	for _, callers := range []int{1, 64} {
 		b.Run(fmt.Sprintf("committer/callers=%d", callers), func(b *testing.B) {
 			s := benchStore(b)
-			benchCallers(b, callers, func(op store.Op) error {
+			storetest.Callers(b, callers, setSome(func(op store.Op) error {
 				_, err := s.Apply(b.Context(), op)
 				return err
-			})
+			}))
 		})
 		b.Run(fmt.Sprintf("batch/callers=%d", callers), func(b *testing.B) {
 			s := benchStore(b)
-			benchCallers(b, callers, func(op store.Op) error {
+			storetest.Callers(b, callers, setSome(func(op store.Op) error {
 				ch := newChange(&op)
 				return s.db.Batch(func(tx *bbolt.Tx) error {
 					t := newTxn(tx, s.now().UnixNano())
@@ -36,7 +34,7 @@ func BenchmarkSet(b *testing.B) {
 					t.flush()
 					return t.fault
 				})
-			})
+			}))
 		})
 	}
 }
@@ -54,51 +52,17 @@ func benchStore(b *testing.B) *Store {
 	return s
 }
 
-// benchCallers does b.N writes by so many goroutines.
-func benchCallers(b *testing.B, callers int, write func(store.Op) error) {
+// setSome is a call that sets 100 bytes under one of 10,000 keys.
+func setSome(set func(store.Op) error) func(int64) error {
 	value := make([]byte, 100)
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	b.ResetTimer()
-	for range callers {
-		wg.Go(func() {
-			for {
-				i := next.Add(1)
-				if i > int64(b.N) {
-					return
-				}
-				op := store.Op{Kind: store.Set, Bucket: "plugin/app", Key: fmt.Sprintf("user/%d", i*7919%10000), Value: value}
-				if err := write(op); err != nil {
-					b.Error(err)
-					return
-				}
-			}
-		})
+	return func(i int64) error {
+		return set(store.Op{Kind: store.Set, Bucket: "plugin/app", Key: fmt.Sprintf("user/%d", i*7919%10000), Value: value})
 	}
-	wg.Wait()
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "writes/s")
 }
 
-// BenchmarkQueue measures an entry's whole way, append with a hold and
-// acknowledge, by a lone caller and by 64.
+// BenchmarkQueue measures what storetest.BenchQueue does.
 func BenchmarkQueue(b *testing.B) {
-	for _, callers := range []int{1, 64} {
-		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
-			s := benchStore(b)
-			benchCallers(b, callers, func(op store.Op) error {
-				return passEntry(b, s, op)
-			})
-		})
-	}
-}
-
-func passEntry(b *testing.B, s *Store, op store.Op) error {
-	key := op.Key
-	claims, err := s.Append(b.Context(), "events", time.Hour, store.Entry{Key: key, Value: op.Value})
-	if err != nil {
-		return err
-	}
-	return s.Ack(b.Context(), "events", claims[0])
+	storetest.BenchQueue(b, func(b *testing.B) store.Queue { return benchStore(b) })
 }
 
 // BenchmarkGet measures a read while nothing is written.

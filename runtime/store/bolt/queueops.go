@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"go.etcd.io/bbolt"
 
@@ -267,7 +266,7 @@ func (s *Store) Release(ctx context.Context, queue string, c store.Claim, delay 
 
 // Bury is store.Queue's.
 func (s *Store) Bury(ctx context.Context, queue string, c store.Claim, reason string) error {
-	reason = cut(reason, store.MaxReason)
+	reason = store.CutReason(reason)
 	return s.settle(ctx, "bury an entry", queue, c, len(c.Value)+64, func(t *txn, h *claim) error {
 		return t.rewrite(queue, h.seq, func(e *entry) { e.dead, e.reason = true, []byte(reason) })
 	}, func(l *lineState, _ *claim, _ int64) {
@@ -434,17 +433,4 @@ func (s *Store) look(ctx context.Context, queue string, f func(*queueState, int6
 	}
 	s.withQueue(queue, f)
 	return nil
-}
-
-// cut cuts s to n bytes, and not within a character.
-func cut(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	for i := n; i > n-utf8.UTFMax; i-- {
-		if utf8.RuneStart(s[i]) {
-			return s[:i]
-		}
-	}
-	return s[:n]
 }
