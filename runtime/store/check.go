@@ -118,6 +118,20 @@ func CheckLine(name string) error {
 	return nil
 }
 
+// CheckClaim says what is wrong with the arguments of Claim, ErrInvalid-wrapped.
+func CheckClaim(queue, line string, max int, hold time.Duration) error {
+	if err := CheckName("queue", queue); err != nil {
+		return err
+	}
+	if err := CheckLine(line); err != nil {
+		return err
+	}
+	if max < 1 {
+		return fmt.Errorf("%w: a claim of %d entries, it must be at least 1", ErrInvalid, max)
+	}
+	return CheckHold(hold)
+}
+
 // CheckHold says what is wrong with the time of a claim, ErrInvalid-wrapped.
 func CheckHold(d time.Duration) error {
 	if d <= 0 {

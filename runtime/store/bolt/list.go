@@ -24,21 +24,11 @@ func (s *Store) List(ctx context.Context, queue string, after uint64, f func(sto
 	if err := store.CheckName("queue", queue); err != nil {
 		return fmt.Errorf("list a queue: %w", err)
 	}
-	for {
-		page, err := s.page(ctx, queue, after)
-		if err != nil {
-			return fmt.Errorf("list queue %q: %w", queue, err)
-		}
-		if len(page) == 0 {
-			return nil
-		}
-		for _, info := range page {
-			if !f(info) {
-				return nil
-			}
-		}
-		after = page[len(page)-1].Seq
+	err := store.ListPages(after, func(after uint64) ([]store.Info, error) { return s.page(ctx, queue, after) }, f)
+	if err != nil {
+		return fmt.Errorf("list queue %q: %w", queue, err)
 	}
+	return nil
 }
 
 // page reads the next entries of a queue, those over a number.

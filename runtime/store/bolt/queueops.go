@@ -154,17 +154,8 @@ func (s *Store) Claim(ctx context.Context, queue, line string, max int, hold tim
 }
 
 func (s *Store) claim(ctx context.Context, queue, line string, max int, hold time.Duration) ([]store.Claim, error) {
-	if err := store.CheckName("queue", queue); err != nil {
+	if err := store.CheckClaim(queue, line, max, hold); err != nil {
 		return nil, err
-	}
-	if err := store.CheckLine(line); err != nil {
-		return nil, err
-	}
-	if err := store.CheckHold(hold); err != nil {
-		return nil, err
-	}
-	if max < 1 {
-		return nil, fmt.Errorf("%w: a claim of %d entries, it must be at least 1", store.ErrInvalid, max)
 	}
 	if err := s.check(ctx); err != nil {
 		return nil, err
