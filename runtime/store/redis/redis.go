@@ -26,6 +26,7 @@ import (
 type Store struct {
 	*base
 	*values
+	*queue
 	*locks
 	*board
 }
@@ -56,7 +57,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the store on Redis: %w", err)
 	}
-	return &Store{base: b, values: newValues(b), locks: newLocks(b), board: newBoard(b)}, nil
+	return &Store{base: b, values: newValues(b), queue: newQueue(b), locks: newLocks(b), board: newBoard(b)}, nil
 }
 
 func newBase(ctx context.Context, o Options) (*base, error) {

@@ -13,10 +13,11 @@ var luaFiles embed.FS
 // script is a Lua script of this package.
 type script struct{ name, source, sha string }
 
-// newScript reads NAME.lua, which goes on where prelude.lua ends.
-func newScript(name string) *script {
-	s := &script{name: name}
-	for _, file := range []string{"prelude", name} {
+// newScript reads files NAME.lua, each of which goes on where the one before it
+// ends, the first one where prelude.lua does. The last one names the script.
+func newScript(names ...string) *script {
+	s := &script{name: names[len(names)-1]}
+	for _, file := range append([]string{"prelude"}, names...) {
 		text, err := luaFiles.ReadFile(file + ".lua")
 		if err != nil {
 			panic(err) // a name that isn't embedded is a mistake of this package

@@ -11,12 +11,6 @@ import (
 	"github.com/weft-dev/weft/runtime/store/storetest"
 )
 
-// half lacks the queue.
-type half struct {
-	*Store
-	store.Queue
-}
-
 func TestSuite(t *testing.T) {
 	n := redistest.Start(t)
 	runSuite(t, Options{Addrs: []string{n.Addr}})
@@ -28,7 +22,7 @@ func runSuite(t *testing.T, o Options) {
 	storetest.Run(t, func(t *testing.T, dir string, now func() time.Time) store.Store {
 		sum := sha256.Sum256([]byte(dir))
 		o.Prefix, o.Now = hex.EncodeToString(sum[:8]), now
-		return half{Store: openTest(t, o)}
+		return openTest(t, o)
 	})
 }
 
