@@ -118,7 +118,6 @@ local function forget(e)
 	call('HDEL', NUMBERS, e.key)
 	call('HDEL', META, e.number)
 	call('HDEL', VALUES, e.number)
-	call('HDEL', REASONS, e.number)
 	call('ZREM', ORDER, e.number)
 	for _, set in ipairs({READY, DELAYED, CLAIMED, DEAD}) do
 		if first(set, e.stand) then

@@ -4,5 +4,6 @@ if not e then
 	return {'none'}
 end
 call('ZREM', DEAD, e.stand .. e.number)
+call('HDEL', REASONS, e.number)
 forget(e)
 return {'ok'}
