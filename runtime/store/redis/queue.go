@@ -68,7 +68,7 @@ func (q *queue) call(ctx context.Context, s *script, name string, args ...any) (
 		case word == "quota":
 			return nil, store.ErrQuota
 		case word != "again":
-			return nil, errAnswer
+			return nil, unavailable(errReply)
 		}
 	}
 }
@@ -87,13 +87,13 @@ func (q *queue) append(ctx context.Context, queue string, hold time.Duration, en
 		return nil, store.CheckHold(hold)
 	}
 	args := make([]any, 0, 2+5*len(entries))
-	args = append(args, inMicros(hold), newToken())
+	args = append(args, microsOf(hold), newToken())
 	for i := range entries {
 		e := &entries[i]
 		if err := store.CheckEntry(e); err != nil {
 			return nil, err
 		}
-		args = append(args, e.Key, e.Line, e.Value, inMicros(e.Delay), e.Quota)
+		args = append(args, e.Key, e.Line, e.Value, microsOf(e.Delay), e.Quota)
 	}
 	r, err := q.call(ctx, q.appending, queue, args...)
 	if err != nil || hold == 0 {
@@ -132,7 +132,7 @@ func (q *queue) claim(ctx context.Context, queue, line string, max int, hold tim
 // claimSome makes claims of up to max entries, not of all that are ready where
 // their values are long.
 func (q *queue) claimSome(ctx context.Context, queue, line string, max int, hold time.Duration) ([]store.Claim, error) {
-	r, err := q.call(ctx, q.claiming, queue, line, max, inMicros(hold), newToken(), pageBytes, advanceEntries)
+	r, err := q.call(ctx, q.claiming, queue, line, max, microsOf(hold), newToken(), pageBytes, advanceEntries)
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +145,7 @@ func (q *queue) Extend(ctx context.Context, queue string, c store.Claim, hold ti
 	if err := store.CheckHold(hold); err != nil {
 		return fmt.Errorf("extend a claim of queue %q: %w", queue, err)
 	}
-	return q.settle(ctx, "extend a claim", q.extending, queue, c, inMicros(hold))
+	return q.settle(ctx, "extend a claim", q.extending, queue, c, microsOf(hold))
 }
 
 // Ack is store.Queue's.
@@ -159,7 +159,7 @@ func (q *queue) Release(ctx context.Context, queue string, c store.Claim, delay 
 	if err := store.CheckValue(c.Value); err != nil {
 		return fmt.Errorf("%s of queue %q: %w", doing, queue, err)
 	}
-	return q.settle(ctx, doing, q.releasing, queue, c, c.Value, c.Tries, inMicros(delay))
+	return q.settle(ctx, doing, q.releasing, queue, c, c.Value, c.Tries, microsOf(delay))
 }
 
 // Bury is store.Queue's.
@@ -198,20 +198,7 @@ func (q *queue) revive(ctx context.Context, doing string, s *script, queue, key 
 	return nil
 }
 
-// inMicros is d in whole microseconds, which Redis tells time by; never shorter.
-func inMicros(d time.Duration) int64 {
-	us := d.Microseconds()
-	if time.Duration(us)*time.Microsecond < d {
-		us++
-	}
-	return us
-}
-
 // newToken gives the token of a script's first claim, the next ones have the next
 // numbers. Random ones, because a count could go back where a replica takes over,
 // and give two hosts the same claim. A script's whole numbers are exact below 2^53.
 func newToken() uint64 { return 1 + rand.Uint64N(1<<52) }
-
-// errAnswer says that Redis answered what no script of ours answers: somebody
-// else writes under our keys.
-var errAnswer = fmt.Errorf("%w: Redis holds what is not of this program", store.ErrUnavailable)

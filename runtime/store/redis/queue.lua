@@ -10,8 +10,8 @@
 -- COUNT has the last number.
 --
 -- The sets decide: META of an entry whose claim has ended by its time still
--- tells of the claim. A script reads and checks before it begins to change
--- something: an error in the middle would leave half of it.
+-- tells of the claim. A script reads and checks entries before it begins to
+-- change something: an error in the middle would leave half of it.
 local COUNT, NUMBERS, META, VALUES, REASONS = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local ORDER, LINES = KEYS[6], KEYS[7]
 local READY, DELAYED, CLAIMED, DEAD = KEYS[8], KEYS[9], KEYS[10], KEYS[11]

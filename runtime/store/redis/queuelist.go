@@ -82,7 +82,7 @@ func (q *queue) page(ctx context.Context, queue string, over uint64) ([]store.In
 		return nil, err
 	}
 	if len(page) > 0 && page[0].Seq <= over { // List would never end
-		return nil, errAnswer
+		return nil, unavailable(errReply)
 	}
 	return page, nil
 }

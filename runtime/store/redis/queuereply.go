@@ -19,7 +19,7 @@ type reply struct {
 func newReply(answer any) (r *reply, word string) {
 	items, ok := answer.([]any)
 	if !ok {
-		return &reply{err: errAnswer}, ""
+		return &reply{err: unavailable(errReply)}, ""
 	}
 	r = &reply{items: items}
 	return r, r.text()
@@ -36,7 +36,7 @@ func (r *reply) end() error {
 	return r.err
 }
 
-func (r *reply) fail() { r.items, r.err = nil, errAnswer }
+func (r *reply) fail() { r.items, r.err = nil, unavailable(errReply) }
 
 func (r *reply) next() any {
 	if len(r.items) == 0 {
