@@ -119,7 +119,7 @@ local function forget(e)
 	call('HDEL', META, e.number)
 	call('HDEL', VALUES, e.number)
 	call('ZREM', ORDER, e.number)
-	for _, set in ipairs({READY, DELAYED, CLAIMED, DEAD}) do
+	for _, set in ipairs({CLAIMED, READY, DELAYED, DEAD}) do
 		if first(set, e.stand) then
 			return
 		end
