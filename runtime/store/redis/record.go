@@ -9,7 +9,7 @@ import (
 
 var (
 	errRecord = errors.New("damaged record")
-	errReply  = errors.New("Redis gave an answer that the script doesn't give")
+	errReply  = errors.New("an answer that the script does not give")
 )
 
 // forever is the end of what isn't over by time.

@@ -85,6 +85,9 @@ func (s *subscription) run(ctx context.Context) error {
 			return last
 		}
 		last = err
+		if s.b.cluster != nil {
+			s.b.cluster.ReloadState(ctx) // the node may have been replaced
+		}
 		timer := time.NewTimer(pause)
 		select {
 		case <-timer.C:

@@ -184,7 +184,7 @@ func readReplication(text string) (r replication, err error) {
 		key, value, _ := strings.Cut(strings.TrimSpace(line), ":")
 		switch {
 		case key == "role":
-			role, r.primary = true, value == "master"
+			role, r.primary = value != "", value == "master"
 		case key == "master_replid":
 			r.id = value
 		case isReplica(key) && strings.Contains(","+value+",", ",state=online,"):

@@ -57,8 +57,8 @@ func StartCluster(t testing.TB, options ...string) *Nodes {
 		})
 	}
 	for i, n := range c.Nodes[primaries:] {
-		n.info("replication", "master_link_status:up")
-		c.Nodes[i].info("replication", "connected_slaves:1", "state=online")
+		n.Info("replication", "master_link_status:up")
+		c.Nodes[i].Info("replication", "connected_slaves:1", "state=online")
 	}
 	c.whole(len(c.Nodes))
 	return c

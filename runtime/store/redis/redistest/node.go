@@ -208,8 +208,8 @@ func (n *Node) Until(what string, ok func(c *goredis.Client) (bool, error)) {
 	n.t.Fatalf("redis-server at %s: waited for %v that %s: %v\n%s", n.Addr, patience, what, last, n.Log())
 }
 
-// info waits until a line of INFO section is there.
-func (n *Node) info(section string, lines ...string) {
+// Info waits until lines are in INFO section.
+func (n *Node) Info(section string, lines ...string) {
 	n.t.Helper()
 	n.Until(strings.Join(lines, ", "), func(c *goredis.Client) (bool, error) {
 		text, err := c.Info(context.Background(), section).Result()

@@ -34,16 +34,16 @@ func StartSentinels(t testing.TB, replicas int, options ...string) *Sentinels {
 	}
 	launch(s.Nodes)
 	for _, n := range s.Nodes[1:] {
-		n.info("replication", "master_link_status:up")
+		n.Info("replication", "master_link_status:up")
 	}
-	s.Nodes[0].info("replication", fmt.Sprintf("connected_slaves:%d", replicas))
+	s.Nodes[0].Info("replication", fmt.Sprintf("connected_slaves:%d", replicas))
 	for range 3 {
 		s.Guards = append(s.Guards, newGuard(t, s.Master, host, port))
 	}
 	launch(s.Guards)
 	for _, g := range s.Guards {
 		s.Addrs = append(s.Addrs, g.Addr)
-		g.info("sentinel", fmt.Sprintf("slaves=%d,sentinels=3", replicas))
+		g.Info("sentinel", fmt.Sprintf("slaves=%d,sentinels=3", replicas))
 	}
 	return s
 }
@@ -104,6 +104,6 @@ func (s *Sentinels) Failover(old *Node) *Node {
 	g.t.Helper()
 	g.Until("another one is the primary", func(*goredis.Client) (bool, error) { return s.Primary() != old, nil })
 	n := s.Primary()
-	n.info("replication", "role:master")
+	n.Info("replication", "role:master")
 	return n
 }
