@@ -138,7 +138,7 @@ func TestScriptsAreLost(t *testing.T) {
 	}
 }
 
-// TestOverOfMemory: a full server refuses whole changes, and says what to do.
+// TestFullServer: a full server refuses whole changes, and says what to do.
 func TestFullServer(t *testing.T) {
 	n := redistest.Start(t)
 	s := openTest(t, Options{Addrs: []string{n.Addr}})

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"sync"
 	"testing"
 	"time"
@@ -14,18 +13,10 @@ import (
 	"github.com/weft-dev/weft/runtime/store/redis/redistest"
 )
 
-// rounds is n in full, one else.
-func rounds(n int) int {
-	if os.Getenv("WEFT_BARS") == "" {
-		return 1
-	}
-	return n
-}
-
 // TestKill kills a server that syncs each write, under load.
 func TestKill(t *testing.T) {
 	n := redistest.Start(t)
-	underLoad(t, Options{Addrs: []string{n.Addr}}, rounds(5), func() {
+	underLoad(t, Options{Addrs: []string{n.Addr}}, rounds(1, 5), func() {
 		n.Kill()
 		n.Restart()
 	})
@@ -34,7 +25,7 @@ func TestKill(t *testing.T) {
 // TestKillWithSentinels kills the primary under load: its replica goes on.
 func TestKillWithSentinels(t *testing.T) {
 	s := redistest.StartSentinels(t, 1)
-	underLoad(t, sentinelOptions(s), rounds(3), func() {
+	underLoad(t, sentinelOptions(s), rounds(1, 3), func() {
 		old := s.Primary()
 		old.Kill()
 		now := s.Failover(old)
@@ -50,7 +41,7 @@ func TestKillInCluster(t *testing.T) {
 	c := redistest.StartCluster(t)
 	o := Options{Mode: Cluster, Addrs: c.Addrs, Prefix: "load"}
 	key := (&base{o: o}).bucketKeys("b0").values
-	underLoad(t, o, rounds(3), func() {
+	underLoad(t, o, rounds(1, 3), func() {
 		old := c.Primary(key)
 		old.Kill()
 		now := c.Primary(key)

@@ -120,8 +120,8 @@ func TestGarbage(t *testing.T) {
 	}
 }
 
-// reply makes what Redis might answer of data.
-func reply(data []byte, depth int) (any, []byte) {
+// anyReply makes what Redis might answer of data.
+func anyReply(data []byte, depth int) (any, []byte) {
 	if len(data) == 0 {
 		return nil, nil
 	}
@@ -147,7 +147,7 @@ func reply(data []byte, depth int) (any, []byte) {
 		list := []any{}
 		for range int(kind) / 6 % 5 {
 			var item any
-			item, data = reply(data, depth+1)
+			item, data = anyReply(data, depth+1)
 			list = append(list, item)
 		}
 		return list, data
@@ -165,7 +165,7 @@ func FuzzReplies(f *testing.F) {
 	f.Add([]byte{3 + 6*2, 2 + 36, 6 * 3, 'a', 'b', 'c'})
 	f.Add([]byte{3 + 6, 2 + 42})
 	f.Fuzz(func(t *testing.T, data []byte) {
-		r, _ := reply(data, 0)
+		r, _ := anyReply(data, 0)
 		if res, err := readOutcome(r); err != nil && (res.Applied || res.Found || res.Value != nil) {
 			t.Errorf("%+v with %v", res, err)
 		}

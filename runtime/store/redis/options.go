@@ -42,7 +42,7 @@ type Options struct {
 	TLS                                *tls.Config   // nil: none; a server's name that isn't set is its host
 	DB                                 int           // 0 in a cluster
 	Prefix                             string        // of all keys and channels, 1 to 64 of A-Z a-z 0-9 . _ : -; empty: weft
-	Timeout                            time.Duration // after which a call is ErrUnavailable; 0: 2 s
+	Timeout                            time.Duration // after which a call is ErrUnavailable, one that sends much later; 0: 2 s
 	Pool                               int           // connections to one node at most; 0: 64
 	// Now is for tests: the time that expiry and claims go by. nil: the Redis
 	// server's. With it keys in Redis get no expiry of their own.
@@ -142,7 +142,7 @@ func (o *Options) newClient() *goredis.Client {
 			SentinelUsername: o.SentinelUsername, SentinelPassword: o.SentinelPassword,
 			Username: o.Username, Password: o.Password, DB: o.DB, TLSConfig: o.TLS,
 			Protocol: 2, DisableIdentity: true, ContextTimeoutEnabled: true,
-			MaxRetries: noRetries, DialerRetries: 1, DialTimeout: dial, ReadTimeout: o.Timeout, WriteTimeout: o.Timeout,
+			MaxRetries: noRetries, DialerRetries: 1, DialTimeout: dial, ReadTimeout: o.Timeout + maxLonger, WriteTimeout: o.Timeout + maxLonger,
 			PoolSize: o.Pool, PoolTimeout: o.Timeout, PipelinePoolSize: -1,
 		})
 	} else {
@@ -150,7 +150,7 @@ func (o *Options) newClient() *goredis.Client {
 			Addr:     o.Addrs[0],
 			Username: o.Username, Password: o.Password, DB: o.DB, TLSConfig: o.TLS,
 			Protocol: 2, DisableIdentity: true, ContextTimeoutEnabled: true,
-			MaxRetries: noRetries, DialerRetries: 1, DialTimeout: dial, ReadTimeout: o.Timeout, WriteTimeout: o.Timeout,
+			MaxRetries: noRetries, DialerRetries: 1, DialTimeout: dial, ReadTimeout: o.Timeout + maxLonger, WriteTimeout: o.Timeout + maxLonger,
 			PoolSize: o.Pool, PoolTimeout: o.Timeout, PipelinePoolSize: -1,
 		})
 	}
@@ -164,7 +164,7 @@ func (o *Options) ofCluster() *goredis.ClusterOptions {
 		Addrs:    o.Addrs,
 		Username: o.Username, Password: o.Password, TLSConfig: o.TLS,
 		Protocol: 2, DisableIdentity: true, ContextTimeoutEnabled: true,
-		MaxRetries: noRetries, DialerRetries: 1, DialTimeout: o.Timeout / 2, ReadTimeout: o.Timeout, WriteTimeout: o.Timeout,
+		MaxRetries: noRetries, DialerRetries: 1, DialTimeout: o.Timeout / 2, ReadTimeout: o.Timeout + maxLonger, WriteTimeout: o.Timeout + maxLonger,
 		PoolSize: o.Pool, PoolTimeout: o.Timeout, PipelinePoolSize: -1,
 		NewClient: func(opt *goredis.Options) *goredis.Client {
 			c := goredis.NewClient(opt)

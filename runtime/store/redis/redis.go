@@ -31,6 +31,8 @@ type Store struct {
 	*board
 }
 
+var _ store.Store = (*Store)(nil)
+
 // base is what all parts of a Store stand on: the connections, the key space,
 // the calls under way.
 type base struct {

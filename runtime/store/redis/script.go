@@ -49,13 +49,15 @@ func (b *base) script(ctx context.Context, passing bool, s *script, keys []strin
 		command = append(command, k)
 	}
 	command = append(command, b.clock())
+	size := 0
 	for _, a := range args {
 		if data, ok := a.([]byte); ok {
+			size += len(data)
 			a = append([]byte{}, data...)
 		}
 		command = append(command, a)
 	}
-	replies, err := b.visit(ctx, visit{key: keys[0], passing: passing, script: s, commands: [][]any{command}})
+	replies, err := b.visit(ctx, visit{key: keys[0], passing: passing, size: size, script: s, commands: [][]any{command}})
 	if err != nil {
 		return nil, err
 	}

@@ -16,14 +16,15 @@ func TestSuite(t *testing.T) {
 	runSuite(t, Options{Addrs: []string{n.Addr}})
 }
 
-// runSuite runs the suite with a prefix for each folder.
-func runSuite(t *testing.T, o Options) {
+// runSuite runs the suite, or parts of it, with a prefix for each folder.
+func runSuite(t *testing.T, o Options, parts ...string) {
 	t.Helper()
+	o.Timeout = 20 * time.Second // what takes time on a busy machine isn't looked at here
 	storetest.Run(t, func(t *testing.T, dir string, now func() time.Time) store.Store {
 		sum := sha256.Sum256([]byte(dir))
 		o.Prefix, o.Now = hex.EncodeToString(sum[:8]), now
 		return openTest(t, o)
-	})
+	}, parts...)
 }
 
 // openTest opens a store and closes it at the end of the test.

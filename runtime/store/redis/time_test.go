@@ -91,8 +91,8 @@ func TestFencesOutliveTheData(t *testing.T) {
 	}
 }
 
-// TestHeldOverAFailover: a lock is held on while its primary is replaced, or its
-// holder is told that it isn't.
+// TestHoldOnRedis: a lock is renewed while the server is there, and its holder is
+// told when it can't be.
 func TestHoldOnRedis(t *testing.T) {
 	n := redistest.Start(t)
 	s := openTest(t, Options{Addrs: []string{n.Addr}})

@@ -18,7 +18,20 @@ type visit struct {
 	commands [][]any
 	script   *script // of the first command, where that is an EVALSHA
 	passing  bool    // what is read and written needn't be durable
+	size     int     // bytes that it sends, about
 	repeat   bool    // doing it twice does no harm
+}
+
+// A visit that sends much may take longer than Options.Timeout: a second for each
+// perSecond bytes, at most maxLonger.
+const (
+	perSecond = 8 << 20
+	maxLonger = 30 * time.Second
+)
+
+// allowed is how long v may take.
+func (b *base) allowed(v visit) time.Duration {
+	return b.o.Timeout + min(time.Duration(v.size)*time.Second/perSecond, maxLonger)
 }
 
 // Pauses between tries.
@@ -43,7 +56,7 @@ func (b *base) visit(ctx context.Context, v visit) ([]any, error) {
 	go func() {
 		defer b.calls.Done()
 		defer close(done)
-		bounded, cancel := context.WithTimeout(ctx, b.o.Timeout)
+		bounded, cancel := context.WithTimeout(ctx, b.allowed(v))
 		defer cancel()
 		replies, err = b.tries(bounded, v)
 	}()

@@ -5,6 +5,7 @@ package storetest
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -17,29 +18,38 @@ import (
 // The store goes by now. Run closes it.
 type Open func(t *testing.T, dir string, now func() time.Time) store.Store
 
-// Run runs the suite.
-func Run(t *testing.T, open Open) {
-	t.Run("KeyValue", func(t *testing.T) { keyValue(t, open) })
-	t.Run("Counter", func(t *testing.T) { counter(t, open) })
-	t.Run("CompareAndSet", func(t *testing.T) { compareAndSet(t, open) })
-	t.Run("Expiry", func(t *testing.T) { expiry(t, open) })
-	t.Run("Quota", func(t *testing.T) { quota(t, open) })
-	t.Run("Once", func(t *testing.T) { once(t, open) })
-	t.Run("Clear", func(t *testing.T) { clearing(t, open) })
-	t.Run("Locks", func(t *testing.T) { locking(t, open) })
-	t.Run("Board", func(t *testing.T) { board(t, open) })
-	t.Run("Messages", func(t *testing.T) { messages(t, open) })
-	t.Run("Arguments", func(t *testing.T) { arguments(t, open) })
-	t.Run("Append", func(t *testing.T) { appending(t, open) })
-	t.Run("Claim", func(t *testing.T) { claiming(t, open) })
-	t.Run("Lines", func(t *testing.T) { standing(t, open) })
-	t.Run("Settle", func(t *testing.T) { settling(t, open) })
-	t.Run("Dead", func(t *testing.T) { deadLetters(t, open) })
-	t.Run("Look", func(t *testing.T) { looking(t, open) })
-	t.Run("Life", func(t *testing.T) { life(t, open) })
-	t.Run("Hammer", func(t *testing.T) { hammer(t, open) })
-	t.Run("Model", func(t *testing.T) { model(t, open) })
-	t.Run("QueueModel", func(t *testing.T) { queueModel(t, open) })
+// Run runs the suite, or only the parts that are named.
+func Run(t *testing.T, open Open, parts ...string) {
+	for _, part := range []struct {
+		name string
+		run  func(*testing.T, Open)
+	}{
+		{"KeyValue", keyValue},
+		{"Counter", counter},
+		{"CompareAndSet", compareAndSet},
+		{"Expiry", expiry},
+		{"Quota", quota},
+		{"Once", once},
+		{"Clear", clearing},
+		{"Locks", locking},
+		{"Board", board},
+		{"Messages", messages},
+		{"Arguments", arguments},
+		{"Append", appending},
+		{"Claim", claiming},
+		{"Lines", standing},
+		{"Settle", settling},
+		{"Dead", deadLetters},
+		{"Look", looking},
+		{"Life", life},
+		{"Hammer", hammer},
+		{"Model", model},
+		{"QueueModel", queueModel},
+	} {
+		if len(parts) == 0 || slices.Contains(parts, part.name) {
+			t.Run(part.name, func(t *testing.T) { part.run(t, open) })
+		}
+	}
 }
 
 // Clock is a clock that goes when it is told to.

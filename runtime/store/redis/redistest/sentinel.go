@@ -20,8 +20,9 @@ type Sentinels struct {
 	Guards []*Node  // the Sentinels
 }
 
-// downAfter is how long a primary is away, in milliseconds, until it is given up.
-const downAfter = 1000
+// downAfter is how long a primary is away, in milliseconds, until it is given up:
+// less, and a busy machine is taken for one.
+const downAfter = 2000
 
 // StartSentinels starts a primary, so many replicas and three Sentinels, and waits
 // until all know each other. options are for primary and replicas.
