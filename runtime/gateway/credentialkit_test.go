@@ -57,6 +57,16 @@ func newShared() *shared {
 	return &shared{values: map[string]kept{}, fences: map[string]uint64{}, locks: map[string]heldLock{}, topics: map[int]*topic{}}
 }
 
+// back ends the time in which the store is away.
+func (s *shared) back() {
+	s.down.Store(false)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range s.topics {
+		t.ch <- nil
+	}
+}
+
 // view is the store as one host has it.
 type view struct {
 	*shared
@@ -264,6 +274,7 @@ type direct struct {
 	http.Handler
 	delay time.Duration // of each call, at most
 	dead  atomic.Bool   // nothing is sent, nor answered
+	after func()        // runs when a request was answered, before the answer is seen; nil: nothing does
 	calls atomic.Int64
 }
 
@@ -288,6 +299,13 @@ func (d *direct) Do(r *http.Request) (*http.Response, error) {
 		if broken {
 			return nil, io.ErrUnexpectedEOF
 		}
+		if d.after != nil {
+			d.after()
+		}
+		if d.dead.Load() {
+			<-r.Context().Done()
+			return nil, r.Context().Err()
+		}
 	case <-r.Context().Done():
 		return nil, r.Context().Err()
 	}
@@ -300,6 +318,7 @@ type town struct {
 	wechat *simulator.WeChat
 	shared *shared
 	hosts  []*townHost
+	killed int // see killer
 }
 
 type townHost struct {

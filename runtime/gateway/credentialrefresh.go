@@ -80,6 +80,11 @@ func (s *slot) refresh(ctx context.Context, r *round) (next time.Time, err error
 	if away != nil {
 		return s.refreshAlone(ctx, w)
 	}
+	if w == wantAhead {
+		if at := s.settled(); s.now().Before(at) {
+			return at, nil
+		}
+	}
 	lock, err := s.lock(ctx, w)
 	switch {
 	case errors.Is(err, errElsewhere):
@@ -173,7 +178,7 @@ func (s *slot) refreshForeign(ctx context.Context) (time.Time, error) {
 	case h.Value == s.bad:
 		return s.failed(ctx, wantOther, &fetchFailure{result: fetchUnchanged}, false)
 	}
-	h.due, h.unstored = earlier(h.due, s.now().Add(jitter(foreignLook))), false
+	h.due, h.unstored = earlier(dueOf(h), s.now().Add(jitter(foreignLook))), false
 	s.set(h)
 	return h.due, nil
 }
@@ -185,6 +190,14 @@ func earlier(a, b time.Time) time.Time {
 	return b
 }
 
+// dueOf is when a new credential in place of h is asked for. The hosts don't all
+// wake at once, and none before stable_token gives another token, five minutes
+// before the end.
+func dueOf(h *held) time.Time {
+	lead := min(h.Expires.Sub(h.fetched)/10, leadMost)
+	return h.Expires.Add(-jitter(lead * 9 / 10))
+}
+
 // rest is when the next round begins where all is well.
 func (s *slot) rest() time.Time {
 	h := s.current.Load()
@@ -192,6 +205,13 @@ func (s *slot) rest() time.Time {
 		return earlier(h.due, s.now().Add(jitter(storeRetry)))
 	}
 	return h.due
+}
+
+// settled is when a host asks ahead of time again after the store was away:
+// another one may have fetched meanwhile, and shares it first.
+func (s *slot) settled() time.Time {
+	h := s.current.Load()
+	return s.app.host.lastAway().Add(min(4*storeRetry, h.Expires.Sub(h.due)/2))
 }
 
 // soon is how long a host waits that is in no hurry.
@@ -323,10 +343,7 @@ func (s *slot) set(h *held) {
 		}
 	}
 	if h.due.IsZero() {
-		// The hosts don't all wake at once, and none before stable_token gives
-		// another token, five minutes before the end.
-		lead := min(h.Expires.Sub(h.fetched)/10, leadMost)
-		h.due = h.Expires.Add(-jitter(lead * 9 / 10))
+		h.due = dueOf(h)
 	}
 	s.current.Store(h)
 	if h.Value != s.bad {

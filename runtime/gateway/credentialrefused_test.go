@@ -142,7 +142,7 @@ func TestRefusedOnAHostThatLags(t *testing.T) {
 		w.hosts[1].view.cut.Store(true)
 		w.wechat.Invalidate(testAppID)
 		second := w.refused(w.hosts[0], first)
-		synctest.Wait()
+		time.Sleep(time.Second) // until it is shared
 		w.hosts[1].view.cut.Store(false)
 		w.wechat.Invalidate(testAppID)
 		if third := w.refused(w.hosts[1], second); third.Value == first.Value {
@@ -259,7 +259,7 @@ func TestStoreAway(t *testing.T) {
 		if all, _ := w.executed(simulator.StableToken); all > 4*testHosts {
 			t.Errorf("%d calls in three lives", all)
 		}
-		w.shared.down.Store(false)
+		w.shared.back()
 		time.Sleep(time.Minute)
 		h := w.add(testApp())
 		before := w.calls()
@@ -293,7 +293,7 @@ func TestStoreAwayPlain(t *testing.T) {
 		if all, _ := w.executed(simulator.PlainToken); all > 3*24*60/5 {
 			t.Errorf("%d plain calls in a day", all)
 		}
-		w.shared.down.Store(false)
+		w.shared.back()
 		time.Sleep(10 * time.Minute)
 		for _, h := range w.hosts {
 			if c := w.get(h, AccessToken); stateOf(w, c) != simulator.Current {

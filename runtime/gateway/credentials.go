@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/weft-dev/weft/runtime/store"
@@ -40,6 +41,7 @@ type Credentials struct {
 	stop     context.CancelFunc
 	ctx      context.Context // ends with Close
 	listener sync.WaitGroup
+	away     atomic.Int64 // when the store was not reached the last time, Unix nanoseconds
 
 	mu     sync.Mutex
 	closed bool

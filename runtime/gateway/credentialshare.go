@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"math/rand/v2"
 	"time"
 
 	"github.com/weft-dev/weft/runtime/store"
@@ -28,6 +27,7 @@ func (s *slot) look(ctx context.Context) ([]byte, error) {
 	case errors.Is(err, store.ErrNotFound):
 		return nil, nil
 	case err != nil:
+		s.app.host.noteAway()
 		return nil, err
 	}
 	s.adopt(there)
@@ -159,10 +159,13 @@ func (s *slot) publish(ctx context.Context, h *held, there []byte) {
 
 // listen hears of what other hosts have fetched until ctx ends.
 func (c *Credentials) listen(ctx context.Context) {
-	for pause := backoffFirst; ctx.Err() == nil; pause = min(2*pause, maxListenPause) {
+	pause := backoffFirst
+	for tries := 0; ctx.Err() == nil; tries++ {
 		wait, err := c.options.Store.Subscribe(ctx, credentialTopic, c.hear)
 		if err == nil {
-			c.hear(nil) // what was told before
+			if tries > 0 {
+				c.hear(nil) // what was told meanwhile
+			}
 			<-ctx.Done()
 			wait()
 			return
@@ -170,7 +173,8 @@ func (c *Credentials) listen(ctx context.Context) {
 		if ctx.Err() == nil {
 			c.options.Logger.Warn("does not hear of the credentials of other hosts", slog.String("reason", err.Error()))
 		}
-		timer := time.NewTimer(pause - rand.N(pause/2))
+		timer := time.NewTimer(jitter(pause))
+		pause = min(2*pause, maxListenPause)
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
@@ -179,11 +183,20 @@ func (c *Credentials) listen(ctx context.Context) {
 	}
 }
 
+// noteAway remembers that the store was not reached.
+func (c *Credentials) noteAway() { c.away.Store(c.options.Now().UnixNano()) }
+
+// lastAway is when the store was not reached the last time.
+func (c *Credentials) lastAway() time.Time { return time.Unix(0, c.away.Load()) }
+
 const maxListenPause = 5 * time.Second
 
 // hear wakes those whom a message is for; nil: all, because some may have been
 // missed.
 func (c *Credentials) hear(message []byte) {
+	if message == nil {
+		c.noteAway()
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, list := range c.apps {
