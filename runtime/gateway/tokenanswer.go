@@ -76,8 +76,12 @@ func decodeWire(body []byte) (wireAnswer, error) {
 	return w, nil
 }
 
-// token reads the answer of a call that gives kind.
-func (w *wireAnswer) token(kind CredentialKind) (tokenAnswer, *fetchFailure) {
+// readToken reads WeChat's answer to a call that gives kind.
+func readToken(body []byte, kind CredentialKind) (tokenAnswer, *fetchFailure) {
+	w, err := decodeWire(body)
+	if err != nil {
+		return tokenAnswer{}, &fetchFailure{result: fetchUnusable}
+	}
 	if w.Errcode != 0 {
 		return tokenAnswer{}, errcodeFailure(int(w.Errcode), w.Errmsg)
 	}

@@ -151,11 +151,7 @@ func askWeChat(ctx context.Context, client Doer, method, at string, body []byte,
 	case len(said) > maxTokenAnswer:
 		return tokenAnswer{}, &fetchFailure{result: fetchUnusable}
 	}
-	answer, err := decodeWire(said)
-	if err != nil {
-		return tokenAnswer{}, &fetchFailure{result: fetchUnusable}
-	}
-	return answer.token(kind)
+	return readToken(said, kind)
 }
 
 // brokenCall is a call that brought no answer.
