@@ -221,9 +221,11 @@ func TestFromRedis(t *testing.T) {
 		f.mu.Unlock()
 		time.Sleep(testLife - time.Minute)
 		want("four")
+		f.mu.Lock()
 		if f.looks > 300 {
 			t.Errorf("%d looks in two hours", f.looks)
 		}
+		f.mu.Unlock()
 		time.Sleep(2 * time.Minute)
 		if got, err := app.Token(t.Context()); err == nil {
 			t.Errorf("%q after its end", got)
