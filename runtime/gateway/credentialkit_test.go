@@ -35,7 +35,6 @@ type shared struct {
 	topics map[int]*topic
 	next   int
 	down   atomic.Bool
-	writes int
 }
 
 type kept struct {
@@ -55,6 +54,24 @@ type topic struct {
 
 func newShared() *shared {
 	return &shared{values: map[string]kept{}, fences: map[string]uint64{}, locks: map[string]heldLock{}, topics: map[int]*topic{}}
+}
+
+// record is what stands under a credential's key; nil: nothing does.
+func (s *shared) record(key string) []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.get(credentialBucket + "\x00" + key)
+}
+
+// leave puts something under a credential's key; nil: removes what is there.
+func (s *shared) leave(key string, record []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if record == nil {
+		delete(s.values, credentialBucket+"\x00"+key)
+		return
+	}
+	s.set(credentialBucket+"\x00"+key, record, 0)
 }
 
 // back ends the time in which the store is away.
@@ -133,7 +150,6 @@ func (s *view) Apply(ctx context.Context, op store.Op) (store.Result, error) {
 		return store.Result{Found: there != nil, Value: there}, nil
 	}
 	s.set(op.Bucket+"\x00"+op.Key, op.Value, op.TTL)
-	s.writes++
 	return store.Result{Applied: true}, nil
 }
 
@@ -271,11 +287,17 @@ func (s *view) Subscribe(ctx context.Context, name string, f func([]byte)) (func
 
 // direct sends requests to a handler in this process.
 type direct struct {
-	http.Handler
-	delay time.Duration // of each call, at most
-	dead  atomic.Bool   // nothing is sent, nor answered
-	after func()        // runs when a request was answered, before the answer is seen; nil: nothing does
-	calls atomic.Int64
+	handler atomic.Pointer[http.Handler]
+	delay   time.Duration // of each call, at most
+	dead    atomic.Bool   // nothing is sent, nor answered
+	after   func()        // runs when a request was answered, before the answer is seen; nil: nothing does
+	calls   atomic.Int64
+}
+
+func newDirect(h http.Handler) *direct {
+	d := &direct{delay: 50 * time.Millisecond}
+	d.handler.Store(&h)
+	return d
 }
 
 func (d *direct) Do(r *http.Request) (*http.Response, error) {
@@ -292,7 +314,7 @@ func (d *direct) Do(r *http.Request) (*http.Response, error) {
 	cut := make(chan bool, 1)
 	go func() {
 		defer func() { cut <- recover() != nil }()
-		d.ServeHTTP(w, r)
+		(*d.handler.Load()).ServeHTTP(w, r)
 	}()
 	select {
 	case broken := <-cut:
@@ -368,7 +390,7 @@ func newTown(t testing.TB, hosts int, config CredentialConfig, rules simulator.R
 
 func (w *town) add(config CredentialConfig) *townHost {
 	w.t.Helper()
-	h := &townHost{view: &view{shared: w.shared, delay: 3 * time.Millisecond}, client: &direct{Handler: w.wechat, delay: 50 * time.Millisecond}, log: &logText{}}
+	h := &townHost{view: &view{shared: w.shared, delay: 3 * time.Millisecond}, client: newDirect(w.wechat), log: &logText{}}
 	c, err := NewCredentials(CredentialOptions{
 		Store: h.view, Key: testKey(), Client: h.client,
 		Logger: slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})),

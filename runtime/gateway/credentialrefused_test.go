@@ -252,7 +252,7 @@ func TestStoreAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newTown(t, testHosts, testApp(), simulator.Rules{})
 		w.shared.down.Store(true)
-		w.eachHost(AccessToken, 10*time.Second, 3*testLife)
+		w.eachHost(AccessToken, 31*time.Second, 3*testLife)
 		if _, fresh := w.executed(simulator.StableToken); fresh < 3 || fresh > 4 {
 			t.Errorf("%d tokens in three lives", fresh)
 		}
@@ -317,10 +317,11 @@ func TestLateHostDoesNotOverwrite(t *testing.T) {
 		w := newTown(t, 2, config, simulator.Rules{})
 		slow := w.hosts[0]
 		held := make(chan struct{})
-		slow.client.Handler = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		var late http.Handler = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			w.wechat.ServeHTTP(rw, r)
 			<-held
 		})
+		slow.client.handler.Store(&late)
 		go func() { _, _ = slow.app.Get(t.Context(), AccessToken) }()
 		time.Sleep(time.Second)
 		slow.view.cut.Store(true) // its lock ends
@@ -374,7 +375,7 @@ func TestOtherKey(t *testing.T) {
 		w := newTown(t, 1, testApp(), simulator.Rules{})
 		c := w.get(w.hosts[0], AccessToken)
 		open := func(key []byte, previous ...[]byte) string {
-			h, err := NewCredentials(CredentialOptions{Store: &view{shared: w.shared}, Key: key, PreviousKeys: previous, Client: &direct{Handler: w.wechat}})
+			h, err := NewCredentials(CredentialOptions{Store: &view{shared: w.shared}, Key: key, PreviousKeys: previous, Client: newDirect(w.wechat)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -397,6 +398,8 @@ func TestOtherKey(t *testing.T) {
 		if open(other) != c.Value { // asked anew, and stable
 			t.Error("another token")
 		}
+		w.shared.mu.Lock()
+		defer w.shared.mu.Unlock()
 		for key, v := range w.shared.values {
 			if strings.Contains(string(v.value), c.Value) || strings.Contains(key, testAppSecret) {
 				t.Errorf("%q holds a secret", key)

@@ -178,22 +178,19 @@ func TestPublishComparesFences(t *testing.T) {
 			return n.under(fence)
 		}
 		for _, there := range [][]byte{nil, []byte("what is no record"), seal.seal(s.key, made("earlier", 2)), seal.seal("of another app", made("earlier", 9))} {
-			delete(w.shared.values, credentialBucket+"\x00"+s.key)
-			if there != nil {
-				w.shared.set(credentialBucket+"\x00"+s.key, there, 0)
-			}
+			w.shared.leave(s.key, there)
 			mine := made("mine", 3)
 			s.current.Store(mine)
 			s.publish(t.Context(), mine, nil)
-			if got, err := seal.open(s.key, w.shared.get(credentialBucket+"\x00"+s.key)); err != nil || got.Value != "mine" {
+			if got, err := seal.open(s.key, w.shared.record(s.key)); err != nil || got.Value != "mine" {
 				t.Errorf("%v, %v", got, err)
 			}
 		}
-		w.shared.set(credentialBucket+"\x00"+s.key, seal.seal(s.key, made("later", 4)), 0)
+		w.shared.leave(s.key, seal.seal(s.key, made("later", 4)))
 		mine := made("mine", 3)
 		s.current.Store(mine)
 		s.publish(t.Context(), mine, nil)
-		if got, err := seal.open(s.key, w.shared.get(credentialBucket+"\x00"+s.key)); err != nil || got.Value != "later" || s.current.Load().Value != "later" {
+		if got, err := seal.open(s.key, w.shared.record(s.key)); err != nil || got.Value != "later" || s.current.Load().Value != "later" {
 			t.Errorf("%v, %v, current %q", got, err, s.current.Load().Value)
 		}
 	})
@@ -226,7 +223,8 @@ func TestHostileTokenAnswers(t *testing.T) {
 				config.Plain = plain
 				w := newTown(t, 1, config, simulator.Rules{})
 				good := w.get(w.hosts[0], AccessToken)
-				w.hosts[0].client.Handler = answer.handler
+				hostile := http.Handler(answer.handler)
+				w.hosts[0].client.handler.Store(&hostile)
 				time.Sleep(testLife - time.Minute)
 				if got := w.get(w.hosts[0], AccessToken); got != good {
 					t.Errorf("%s: the credential changed", name)

@@ -19,14 +19,13 @@ import (
 // legacy is another system, that fetches credentials and gives them out as this
 // host does.
 type legacy struct {
-	mu      sync.Mutex
-	number  int       // of the token
-	ends    time.Time // of the token
-	frozen  bool      // it gives the same one, refused or not
-	status  int       // in place of an answer; 0: none
-	gets    int
-	posts   int
-	refused string // the last one that it was told of
+	mu     sync.Mutex
+	number int       // of the token
+	ends   time.Time // of the token
+	frozen bool      // it gives the same one, refused or not
+	status int       // in place of an answer; 0: none
+	gets   int
+	posts  int
 }
 
 func (l *legacy) token() string { return fmt.Sprintf("legacy-token-%d", l.number) }
@@ -45,7 +44,7 @@ func (l *legacy) Exchange(_ context.Context, method, path string, body []byte) (
 		if err := json.Unmarshal(body, &said); err != nil {
 			return 0, nil, err
 		}
-		if l.refused = said.Value; said.Value == l.token() && !l.frozen {
+		if said.Value == l.token() && !l.frozen {
 			l.renew()
 		}
 	} else {
@@ -67,6 +66,20 @@ func serviceApp(l *legacy) CredentialConfig {
 	return CredentialConfig{App: "shop", Source: FromHTTP, AppID: testAppID, Service: l, ServiceName: "legacy"}
 }
 
+// seen is what the other system has and was asked, at one moment.
+func (l *legacy) seen() (token string, left time.Duration, number, gets, posts int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.token(), time.Until(l.ends), l.number, l.gets, l.posts
+}
+
+// freeze makes it give the same token always, or ends that.
+func (l *legacy) freeze(frozen bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.frozen = frozen
+}
+
 // Another system fetches: it is asked once for each expiry, is told of what was
 // refused, and WeChat is never asked.
 func TestFromHTTP(t *testing.T) {
@@ -76,23 +89,23 @@ func TestFromHTTP(t *testing.T) {
 		w := newTown(t, testHosts, serviceApp(l), simulator.Rules{})
 		for end := time.Now().Add(10 * testLife); time.Now().Before(end); time.Sleep(time.Minute) {
 			for _, h := range w.hosts {
-				if c := w.get(h, AccessToken); c.Value != l.token() && time.Until(l.ends) < testLife-leadMost {
-					t.Fatalf("%s, the other system has %s", c.Value, l.token())
+				if token, left, _, _, _ := l.seen(); w.get(h, AccessToken).Value != token && left < testLife-leadMost {
+					t.Fatalf("not %s, that the other system has", token)
 				}
 			}
 		}
-		if l.gets < l.number || l.gets > 2*l.number || l.posts > 0 {
-			t.Errorf("%d tokens, %d requests and %d for another one", l.number, l.gets, l.posts)
+		if _, _, number, gets, posts := l.seen(); gets < number || gets > 2*number || posts > 0 {
+			t.Errorf("%d tokens, %d requests and %d for another one", number, gets, posts)
 		}
 		before := w.get(w.hosts[0], AccessToken)
 		for _, h := range w.hosts {
 			c, err := h.app.Refused(t.Context(), AccessToken, before.Value)
-			if err != nil || c.Value != l.token() || l.refused != before.Value {
+			if token, _, _, _, _ := l.seen(); err != nil || c.Value != token || token == before.Value {
 				t.Errorf("%v, %v", c.Value, err)
 			}
 		}
-		if l.posts != 1 || w.calls() != 0 {
-			t.Errorf("%d requests for another one, %d calls of WeChat", l.posts, w.calls())
+		if _, _, _, _, posts := l.seen(); posts != 1 || w.calls() != 0 {
+			t.Errorf("%d requests for another one, %d calls of WeChat", posts, w.calls())
 		}
 	})
 }
@@ -105,7 +118,7 @@ func TestFromHTTPHasNoOther(t *testing.T) {
 		l.renew()
 		w := newTown(t, 2, serviceApp(l), simulator.Rules{})
 		c := w.get(w.hosts[0], AccessToken)
-		l.frozen = true
+		l.freeze(true)
 		for range 100 {
 			for _, h := range w.hosts {
 				var failed *CredentialError
@@ -115,10 +128,10 @@ func TestFromHTTPHasNoOther(t *testing.T) {
 			}
 			time.Sleep(time.Second)
 		}
-		if l.posts > 15 {
-			t.Errorf("it was asked %d times in 100 s", l.posts)
+		if _, _, _, _, posts := l.seen(); posts > 15 {
+			t.Errorf("it was asked %d times in 100 s", posts)
 		}
-		l.frozen = false
+		l.freeze(false)
 		time.Sleep(time.Minute)
 		if got := w.get(w.hosts[0], AccessToken); got.Value == c.Value {
 			t.Error("the refused one is not replaced when there is another one")
@@ -176,7 +189,7 @@ func (f *foreign) put(value string, ends time.Time) {
 func TestFromRedis(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &foreign{}
-		host := &direct{Handler: http.NotFoundHandler()}
+		host := newDirect(http.NotFoundHandler())
 		c, err := NewCredentials(CredentialOptions{Store: &view{shared: newShared()}, Key: testKey(), Client: host, Foreign: f})
 		if err != nil {
 			t.Fatal(err)
@@ -259,7 +272,7 @@ func TestTickets(t *testing.T) {
 		}
 		w.wechat.Invalidate(testAppID)
 		h := w.add(testApp())
-		w.shared.set(credentialBucket+"\x00"+h.app.slots[1].key, []byte("what is no record"), 0)
+		w.shared.leave(h.app.slots[1].key, []byte("what is no record"))
 		before, _ := w.executed(simulator.StableToken)
 		w.get(h, JSAPITicket)
 		if after, _ := w.executed(simulator.StableToken); after != before+1 {
