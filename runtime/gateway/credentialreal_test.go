@@ -149,7 +149,7 @@ func TestRedisStoppedForReal(t *testing.T) {
 	w.wechat.Strike(simulator.Fault{Share: 0.3, Errcode: -1})
 	w.wechat.Strike(simulator.Fault{Share: 0.05, Ends: simulator.CutBefore})
 	w.wechat.Strike(simulator.Fault{Share: 0.05, Ends: simulator.CutAfter})
-	away := time.Duration(lives(20)) * realLife / 5 // 20 s, or 8
+	away := time.Duration(lives(10)) * realLife / 5 // 20 s, or 4
 	var all sync.WaitGroup
 	var reads int
 	all.Go(func() { reads = w.read(2*realLife + 2*away) })

@@ -56,3 +56,27 @@ func TestOneFetchPerExpiry(t *testing.T) {
 		})
 	}
 }
+
+// Where WeChat gives a new token later than is thought, the same one given again
+// is no failure: all hosts together ask again later, a few times, and the new one
+// is there before the end of the other.
+func TestAskedTooEarly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTown(t, testHosts, testApp(), simulator.Rules{RenewWindow: time.Minute})
+		w.eachHost(AccessToken, 31*time.Second, 10*testLife)
+		all, fresh := w.executed(simulator.StableToken)
+		if fresh < 10 || fresh > 12 || all > 4*fresh {
+			t.Errorf("%d calls gave %d tokens in 10 lives", all, fresh)
+		}
+		unchanged := uint64(0)
+		for _, h := range w.hosts {
+			s := h.Stats()[0]
+			if unchanged += s.Fetches["unchanged"]; s.Error != "" {
+				t.Errorf("it counts as a failure: %s", s.Error)
+			}
+		}
+		if unchanged == 0 || w.calls() != all {
+			t.Errorf("%d unchanged of %d calls", unchanged, all)
+		}
+	})
+}
