@@ -16,7 +16,7 @@ import (
 // here.
 func TestSharedWithAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newTown(t, testHosts, testApp(), simulator.Rules{})
+		w := newTokenTown(t, testHosts, testApp(), simulator.Rules{})
 		other := w.add(CredentialConfig{App: "theirs", Source: FromHTTP, Service: w.hosts[0].app, ServiceName: "weft"})
 		w.eachHost(AccessToken, 31*time.Second, 20*testLife)
 		all, fresh := w.executed(simulator.StableToken)
@@ -36,7 +36,7 @@ func TestSharedWithAnother(t *testing.T) {
 
 func TestExchangeRefuses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newTown(t, 1, testApp(), simulator.Rules{})
+		w := newTokenTown(t, 1, testApp(), simulator.Rules{})
 		for _, c := range []struct {
 			method, kind, body string
 			status             int

@@ -18,7 +18,7 @@ import (
 // were heard.
 func TestOneFetchPerExpiryWithFaults(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newTown(t, testHosts, testApp(), simulator.Rules{})
+		w := newTokenTown(t, testHosts, testApp(), simulator.Rules{})
 		w.wechat.Strike(simulator.Fault{Share: 0.3, Errcode: -1})
 		w.wechat.Strike(simulator.Fault{Share: 0.05, Ends: simulator.CutBefore})
 		w.wechat.Strike(simulator.Fault{Share: 0.05, Ends: simulator.CutAfter})
@@ -53,7 +53,7 @@ func TestOneFetchPerExpiryWithFaults(t *testing.T) {
 
 // trouble kills a host in the middle of each renewal, and takes the store away for
 // 20 s about that time.
-func (w *town) trouble(end time.Time, kill *atomic.Bool) {
+func (w *tokenTown) trouble(end time.Time, kill *atomic.Bool) {
 	for time.Now().Before(end) {
 		time.Sleep(testLife / 50)
 		newest := w.hosts[0].app.slots[0].current.Load()
@@ -62,9 +62,9 @@ func (w *town) trouble(end time.Time, kill *atomic.Bool) {
 		}
 		kill.Store(true)
 		time.Sleep(time.Until(newest.Expires.Add(-leadMost)) + rand.N(2*time.Minute))
-		w.shared.down.Store(true)
+		w.commonStore.down.Store(true)
 		time.Sleep(20 * time.Second)
-		w.shared.back()
+		w.commonStore.back()
 	}
 	if w.killed < 30 {
 		w.t.Errorf("%d hosts were killed in the middle of a refresh", w.killed)
@@ -73,7 +73,7 @@ func (w *town) trouble(end time.Time, kill *atomic.Bool) {
 
 // killer lets the next host whose call for a token is executed see nothing of the
 // answer, nor of the store, for half a minute, each time that it is set.
-func (w *town) killer() *atomic.Bool {
+func (w *tokenTown) killer() *atomic.Bool {
 	var kill atomic.Bool
 	for _, h := range w.hosts {
 		h.client.after = func() {

@@ -25,9 +25,9 @@ const (
 	testAppSecret = "0123456789abcdef0123456789abcdef"
 )
 
-// shared is a store in memory that several hosts have; its clock is package
+// commonStore is a store in memory that several hosts have; its clock is package
 // time's.
-type shared struct {
+type commonStore struct {
 	mu     sync.Mutex
 	values map[string]kept
 	fences map[string]uint64
@@ -52,19 +52,19 @@ type topic struct {
 	ch   chan []byte
 }
 
-func newShared() *shared {
-	return &shared{values: map[string]kept{}, fences: map[string]uint64{}, locks: map[string]heldLock{}, topics: map[int]*topic{}}
+func newCommonStore() *commonStore {
+	return &commonStore{values: map[string]kept{}, fences: map[string]uint64{}, locks: map[string]heldLock{}, topics: map[int]*topic{}}
 }
 
 // record is what stands under a credential's key; nil: nothing does.
-func (s *shared) record(key string) []byte {
+func (s *commonStore) record(key string) []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.get(credentialBucket + "\x00" + key)
 }
 
 // leave puts something under a credential's key; nil: removes what is there.
-func (s *shared) leave(key string, record []byte) {
+func (s *commonStore) leave(key string, record []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if record == nil {
@@ -75,7 +75,7 @@ func (s *shared) leave(key string, record []byte) {
 }
 
 // back ends the time in which the store is away.
-func (s *shared) back() {
+func (s *commonStore) back() {
 	s.down.Store(false)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -86,7 +86,7 @@ func (s *shared) back() {
 
 // view is the store as one host has it.
 type view struct {
-	*shared
+	*commonStore
 	cut   atomic.Bool   // this host doesn't reach it
 	delay time.Duration // of each call, at most
 }
@@ -95,7 +95,7 @@ func (s *view) enter(ctx context.Context) (func(), error) {
 	if s.delay > 0 {
 		time.Sleep(rand.N(s.delay))
 	}
-	if s.cut.Load() || s.shared.down.Load() {
+	if s.cut.Load() || s.commonStore.down.Load() {
 		return nil, fmt.Errorf("reach it: %w", store.ErrUnavailable)
 	}
 	if err := ctx.Err(); err != nil {
@@ -105,7 +105,7 @@ func (s *view) enter(ctx context.Context) (func(), error) {
 	return s.mu.Unlock, nil
 }
 
-func (s *shared) get(key string) []byte {
+func (s *commonStore) get(key string) []byte {
 	v, ok := s.values[key]
 	if !ok || !v.expires.IsZero() && !time.Now().Before(v.expires) {
 		return nil
@@ -113,7 +113,7 @@ func (s *shared) get(key string) []byte {
 	return append([]byte{}, v.value...)
 }
 
-func (s *shared) set(key string, value []byte, ttl time.Duration) {
+func (s *commonStore) set(key string, value []byte, ttl time.Duration) {
 	v := kept{value: append([]byte{}, value...)}
 	if ttl > 0 {
 		v.expires = time.Now().Add(ttl)
@@ -334,13 +334,13 @@ func (d *direct) Do(r *http.Request) (*http.Response, error) {
 	return w.Result(), nil
 }
 
-// town is some hosts with one store and one WeChat.
-type town struct {
-	t      testing.TB
-	wechat *simulator.WeChat
-	shared *shared
-	hosts  []*townHost
-	killed int // see killer
+// tokenTown is some hosts with one store and one WeChat.
+type tokenTown struct {
+	t           testing.TB
+	wechat      *simulator.WeChat
+	commonStore *commonStore
+	hosts       []*townHost
+	killed      int // see killer
 }
 
 type townHost struct {
@@ -375,11 +375,11 @@ func testApp() CredentialConfig {
 	return CredentialConfig{App: "shop", Source: FromWeChat, AppID: testAppID, Secret: testAppSecret, Base: "http://wechat.test"}
 }
 
-// newTown makes hosts that have one app open. At the end all is closed, and what
+// newTokenTown makes hosts that have one app open. At the end all is closed, and what
 // was logged has been searched for secrets.
-func newTown(t testing.TB, hosts int, config CredentialConfig, rules simulator.Rules) *town {
+func newTokenTown(t testing.TB, hosts int, config CredentialConfig, rules simulator.Rules) *tokenTown {
 	t.Helper()
-	w := &town{t: t, wechat: simulator.New(simulator.Options{Seed: 7}), shared: newShared()}
+	w := &tokenTown{t: t, wechat: simulator.New(simulator.Options{Seed: 7}), commonStore: newCommonStore()}
 	w.wechat.Set(simulator.App{ID: testAppID, Secret: testAppSecret, Rules: rules})
 	for range hosts {
 		w.add(config)
@@ -388,9 +388,9 @@ func newTown(t testing.TB, hosts int, config CredentialConfig, rules simulator.R
 	return w
 }
 
-func (w *town) add(config CredentialConfig) *townHost {
+func (w *tokenTown) add(config CredentialConfig) *townHost {
 	w.t.Helper()
-	h := &townHost{view: &view{shared: w.shared, delay: 3 * time.Millisecond}, client: newDirect(w.wechat), log: &logText{}}
+	h := &townHost{view: &view{commonStore: w.commonStore, delay: 3 * time.Millisecond}, client: newDirect(w.wechat), log: &logText{}}
 	c, err := NewCredentials(CredentialOptions{
 		Store: h.view, Key: testKey(), Client: h.client,
 		Logger: slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
@@ -406,7 +406,7 @@ func (w *town) add(config CredentialConfig) *townHost {
 	return h
 }
 
-func (w *town) close() {
+func (w *tokenTown) close() {
 	w.wechat.Close()
 	for i, h := range w.hosts {
 		h.CloseApp(h.app)
@@ -420,7 +420,7 @@ func (w *town) close() {
 }
 
 // get reads a credential that must be one that WeChat takes.
-func (w *town) get(h *townHost, kind CredentialKind) Credential {
+func (w *tokenTown) get(h *townHost, kind CredentialKind) Credential {
 	w.t.Helper()
 	c, err := h.app.Get(w.t.Context(), kind)
 	if err != nil {
@@ -431,7 +431,7 @@ func (w *town) get(h *townHost, kind CredentialKind) Credential {
 
 // executed counts the calls for a token that WeChat gave one for, and those that
 // gave a new one.
-func (w *town) executed(kind simulator.Kind) (all, fresh int) {
+func (w *tokenTown) executed(kind simulator.Kind) (all, fresh int) {
 	for _, f := range w.wechat.Fetches(testAppID, kind) {
 		if f.Executed {
 			all++

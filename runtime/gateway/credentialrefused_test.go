@@ -16,7 +16,7 @@ import (
 
 // refused tells a host that c was refused and returns what it has instead, which
 // must be something that WeChat takes.
-func (w *town) refused(h *townHost, c Credential) Credential {
+func (w *tokenTown) refused(h *townHost, c Credential) Credential {
 	w.t.Helper()
 	other, err := h.app.Refused(w.t.Context(), AccessToken, c.Value)
 	if err != nil {
@@ -37,7 +37,7 @@ func TestOutsideInvalidation(t *testing.T) {
 			if config.Plain = plain; plain {
 				kind = simulator.PlainToken
 			}
-			w := newTown(t, testHosts, config, simulator.Rules{})
+			w := newTokenTown(t, testHosts, config, simulator.Rules{})
 			for range 8 {
 				var all sync.WaitGroup
 				for _, h := range w.hosts {
@@ -62,7 +62,7 @@ func TestOutsideInvalidation(t *testing.T) {
 // refused; 30 s apart and 20 a day, over all hosts.
 func TestForceIsRationed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newTown(t, 2, testApp(), simulator.Rules{})
+		w := newTokenTown(t, 2, testApp(), simulator.Rules{})
 		w.get(w.hosts[0], AccessToken)
 		w.get(w.hosts[1], AccessToken)
 		forced := func() (n int) {
@@ -110,7 +110,7 @@ func TestForceIsRationed(t *testing.T) {
 // has, or had, and of one that has been replaced.
 func TestRefusedOfAnotherValue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newTown(t, 2, testApp(), simulator.Rules{})
+		w := newTokenTown(t, 2, testApp(), simulator.Rules{})
 		c := w.get(w.hosts[0], AccessToken)
 		for _, value := range []string{"", "made-up", strings.Repeat("x", 1<<20)} {
 			got, err := w.hosts[0].app.Refused(t.Context(), AccessToken, value)
@@ -136,7 +136,7 @@ func TestRefusedOfAnotherValue(t *testing.T) {
 // know, it looks at the store before it gives its own.
 func TestRefusedOnAHostThatLags(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newTown(t, 2, testApp(), simulator.Rules{})
+		w := newTokenTown(t, 2, testApp(), simulator.Rules{})
 		first := w.get(w.hosts[0], AccessToken)
 		w.get(w.hosts[1], AccessToken)
 		w.hosts[1].view.cut.Store(true)
@@ -161,7 +161,7 @@ func TestTokenEndpointRefuses(t *testing.T) {
 		calls   int // of both hosts
 	}{{40001, "refused", 1}, {40013, "refused", 1}, {40125, "refused", 1}, {40164, "address", 2}, {45009, "limited", 1}} {
 		synctest.Test(t, func(t *testing.T) {
-			w := newTown(t, 2, testApp(), simulator.Rules{})
+			w := newTokenTown(t, 2, testApp(), simulator.Rules{})
 			lift := w.wechat.Strike(simulator.Fault{Errcode: c.errcode, Errmsg: "invalid ip 203.0.113.9 ipv6 ::ffff:203.0.113.9, not in whitelist rid: 5f0c1a2b-3c4d5e6f-77889900"})
 			for range 10 {
 				for _, h := range w.hosts {
@@ -203,7 +203,7 @@ func TestTokenEndpointRefuses(t *testing.T) {
 }
 
 // calls counts those for a token, of all hosts.
-func (w *town) calls() (n int) {
+func (w *tokenTown) calls() (n int) {
 	for _, h := range w.hosts {
 		n += int(h.client.calls.Load())
 	}
@@ -213,7 +213,7 @@ func (w *town) calls() (n int) {
 // What fails is repeated with growing pauses, and a good credential stays.
 func TestFailuresAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newTown(t, testHosts, testApp(), simulator.Rules{})
+		w := newTokenTown(t, testHosts, testApp(), simulator.Rules{})
 		for _, h := range w.hosts {
 			w.get(h, AccessToken)
 		}
@@ -250,8 +250,8 @@ func TestFailuresAreBounded(t *testing.T) {
 // by itself, and shares it when the store is back.
 func TestStoreAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newTown(t, testHosts, testApp(), simulator.Rules{})
-		w.shared.down.Store(true)
+		w := newTokenTown(t, testHosts, testApp(), simulator.Rules{})
+		w.commonStore.down.Store(true)
 		w.eachHost(AccessToken, 31*time.Second, 3*testLife)
 		if _, fresh := w.executed(simulator.StableToken); fresh < 3 || fresh > 4 {
 			t.Errorf("%d tokens in three lives", fresh)
@@ -259,7 +259,7 @@ func TestStoreAway(t *testing.T) {
 		if all, _ := w.executed(simulator.StableToken); all > 4*testHosts {
 			t.Errorf("%d calls in three lives", all)
 		}
-		w.shared.back()
+		w.commonStore.back()
 		time.Sleep(time.Minute)
 		h := w.add(testApp())
 		before := w.calls()
@@ -276,11 +276,11 @@ func TestStoreAwayPlain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		config := testApp()
 		config.Plain = true
-		w := newTown(t, 3, config, simulator.Rules{})
+		w := newTokenTown(t, 3, config, simulator.Rules{})
 		for _, h := range w.hosts {
 			w.get(h, AccessToken)
 		}
-		w.shared.down.Store(true)
+		w.commonStore.down.Store(true)
 		for range 24 * 60 / 5 {
 			time.Sleep(5 * time.Minute)
 			for _, h := range w.hosts {
@@ -293,7 +293,7 @@ func TestStoreAwayPlain(t *testing.T) {
 		if all, _ := w.executed(simulator.PlainToken); all > 3*24*60/5 {
 			t.Errorf("%d plain calls in a day", all)
 		}
-		w.shared.back()
+		w.commonStore.back()
 		time.Sleep(10 * time.Minute)
 		for _, h := range w.hosts {
 			if c := w.get(h, AccessToken); stateOf(w, c) != simulator.Current {
@@ -303,7 +303,7 @@ func TestStoreAwayPlain(t *testing.T) {
 	})
 }
 
-func stateOf(w *town, c Credential) simulator.State {
+func stateOf(w *tokenTown, c Credential) simulator.State {
 	_, state := w.wechat.TokenState(c.Value)
 	return state
 }
@@ -314,7 +314,7 @@ func TestLateHostDoesNotOverwrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		config := testApp()
 		config.Plain = true
-		w := newTown(t, 2, config, simulator.Rules{})
+		w := newTokenTown(t, 2, config, simulator.Rules{})
 		slow := w.hosts[0]
 		held := make(chan struct{})
 		var late http.Handler = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
@@ -342,7 +342,7 @@ func TestLateHostDoesNotOverwrite(t *testing.T) {
 // context says.
 func TestAppsAreIsolated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newTown(t, 1, testApp(), simulator.Rules{})
+		w := newTokenTown(t, 1, testApp(), simulator.Rules{})
 		w.wechat.Set(simulator.App{ID: "wx2", Secret: testAppSecret})
 		w.wechat.Strike(simulator.Fault{Where: simulator.Where{App: testAppID}, Ends: simulator.HangBefore})
 		other := testApp()
@@ -372,10 +372,10 @@ func TestAppsAreIsolated(t *testing.T) {
 // What a lock was taken over from is left alone by hosts with another key.
 func TestOtherKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newTown(t, 1, testApp(), simulator.Rules{})
+		w := newTokenTown(t, 1, testApp(), simulator.Rules{})
 		c := w.get(w.hosts[0], AccessToken)
 		open := func(key []byte, previous ...[]byte) string {
-			h, err := NewCredentials(CredentialOptions{Store: &view{shared: w.shared}, Key: key, PreviousKeys: previous, Client: newDirect(w.wechat)})
+			h, err := NewCredentials(CredentialOptions{Store: &view{commonStore: w.commonStore}, Key: key, PreviousKeys: previous, Client: newDirect(w.wechat)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -398,9 +398,9 @@ func TestOtherKey(t *testing.T) {
 		if open(other) != c.Value { // asked anew, and stable
 			t.Error("another token")
 		}
-		w.shared.mu.Lock()
-		defer w.shared.mu.Unlock()
-		for key, v := range w.shared.values {
+		w.commonStore.mu.Lock()
+		defer w.commonStore.mu.Unlock()
+		for key, v := range w.commonStore.values {
 			if strings.Contains(string(v.value), c.Value) || strings.Contains(key, testAppSecret) {
 				t.Errorf("%q holds a secret", key)
 			}

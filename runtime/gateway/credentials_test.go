@@ -45,10 +45,10 @@ func TestCredentialIsNotPrinted(t *testing.T) {
 
 // Settings that can't be are refused with their name, and no secret.
 func TestOpenRefuses(t *testing.T) {
-	if _, err := NewCredentials(CredentialOptions{Store: &view{shared: newShared()}, Key: make([]byte, 16)}); err == nil {
+	if _, err := NewCredentials(CredentialOptions{Store: &view{commonStore: newCommonStore()}, Key: make([]byte, 16)}); err == nil {
 		t.Error("a key of 16 bytes is taken")
 	}
-	c, err := NewCredentials(CredentialOptions{Store: &view{shared: newShared()}, Key: testKey()})
+	c, err := NewCredentials(CredentialOptions{Store: &view{commonStore: newCommonStore()}, Key: testKey()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func TestOpenRefuses(t *testing.T) {
 // nothing is taken over.
 func TestReload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newTown(t, 1, testApp(), simulator.Rules{})
+		w := newTokenTown(t, 1, testApp(), simulator.Rules{})
 		h := w.hosts[0]
 		first := w.get(h, AccessToken)
 		reload := func(config CredentialConfig) {
@@ -91,14 +91,14 @@ func TestReload(t *testing.T) {
 		if reload(testApp()); h.app != same {
 			t.Error("the same settings are another app")
 		}
-		w.shared.down.Store(true)
+		w.commonStore.down.Store(true)
 		w.wechat.Set(simulator.App{ID: testAppID, Secret: "fedcba9876543210fedcba9876543210"})
 		changed := testApp()
 		changed.Secret = "fedcba9876543210fedcba9876543210"
 		if reload(changed); w.get(h, AccessToken) != first {
 			t.Error("the credential is gone with the old secret")
 		}
-		w.shared.back()
+		w.commonStore.back()
 		time.Sleep(testLife)
 		if second := w.get(h, AccessToken); second == first || stateOf(w, second) != simulator.Current {
 			t.Error("it isn't renewed with the new secret")
@@ -118,7 +118,7 @@ func TestReload(t *testing.T) {
 // What was given back serves what it has, and nothing is fetched any more.
 func TestClosedApp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newTown(t, 1, testApp(), simulator.Rules{})
+		w := newTokenTown(t, 1, testApp(), simulator.Rules{})
 		h := w.hosts[0]
 		c := w.get(h, AccessToken)
 		old := h.app
@@ -149,7 +149,7 @@ func errOf[V any](_ V, err error) error { return err }
 // The end of a host, and of an app, in the middle of a call doesn't wait for it.
 func TestCloseInTheMiddle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newTown(t, 1, testApp(), simulator.Rules{})
+		w := newTokenTown(t, 1, testApp(), simulator.Rules{})
 		h := w.hosts[0]
 		h.client.dead.Store(true)
 		done := make(chan error)
@@ -170,7 +170,7 @@ func TestCloseInTheMiddle(t *testing.T) {
 // that can't be opened, goes.
 func TestPublishComparesFences(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newTown(t, 1, testApp(), simulator.Rules{})
+		w := newTokenTown(t, 1, testApp(), simulator.Rules{})
 		h := w.hosts[0]
 		s, seal := h.app.slots[0], h.sealer
 		made := func(value string, fence uint64) *held {
@@ -178,19 +178,19 @@ func TestPublishComparesFences(t *testing.T) {
 			return n.under(fence)
 		}
 		for _, there := range [][]byte{nil, []byte("what is no record"), seal.seal(s.key, made("earlier", 2)), seal.seal("of another app", made("earlier", 9))} {
-			w.shared.leave(s.key, there)
+			w.commonStore.leave(s.key, there)
 			mine := made("mine", 3)
 			s.current.Store(mine)
 			s.publish(t.Context(), mine, nil)
-			if got, err := seal.open(s.key, w.shared.record(s.key)); err != nil || got.Value != "mine" {
+			if got, err := seal.open(s.key, w.commonStore.record(s.key)); err != nil || got.Value != "mine" {
 				t.Errorf("%v, %v", got, err)
 			}
 		}
-		w.shared.leave(s.key, seal.seal(s.key, made("later", 4)))
+		w.commonStore.leave(s.key, seal.seal(s.key, made("later", 4)))
 		mine := made("mine", 3)
 		s.current.Store(mine)
 		s.publish(t.Context(), mine, nil)
-		if got, err := seal.open(s.key, w.shared.record(s.key)); err != nil || got.Value != "later" || s.current.Load().Value != "later" {
+		if got, err := seal.open(s.key, w.commonStore.record(s.key)); err != nil || got.Value != "later" || s.current.Load().Value != "later" {
 			t.Errorf("%v, %v, current %q", got, err, s.current.Load().Value)
 		}
 	})
@@ -221,7 +221,7 @@ func TestHostileTokenAnswers(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				config := testApp()
 				config.Plain = plain
-				w := newTown(t, 1, config, simulator.Rules{})
+				w := newTokenTown(t, 1, config, simulator.Rules{})
 				good := w.get(w.hosts[0], AccessToken)
 				hostile := http.Handler(answer.handler)
 				w.hosts[0].client.handler.Store(&hostile)
@@ -245,7 +245,7 @@ func TestHostileTokenAnswers(t *testing.T) {
 func TestClocksThatDiffer(t *testing.T) {
 	for _, off := range []time.Duration{-time.Minute, time.Minute} {
 		synctest.Test(t, func(t *testing.T) {
-			w := newTown(t, 2, testApp(), simulator.Rules{})
+			w := newTokenTown(t, 2, testApp(), simulator.Rules{})
 			h := w.add(testApp())
 			h.CloseApp(h.app)
 			h.Close()
@@ -270,7 +270,7 @@ func TestClocksThatDiffer(t *testing.T) {
 // A caller that waits gets its context's error when that ends.
 func TestWaitEndsWithContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newTown(t, 1, testApp(), simulator.Rules{})
+		w := newTokenTown(t, 1, testApp(), simulator.Rules{})
 		w.hosts[0].client.dead.Store(true)
 		ctx, cancel := context.WithCancelCause(t.Context())
 		time.AfterFunc(time.Second, func() { cancel(nil) })
@@ -282,7 +282,7 @@ func TestWaitEndsWithContext(t *testing.T) {
 
 // The hot path is a read of memory.
 func BenchmarkCredentialGet(b *testing.B) {
-	w := newTown(b, 1, testApp(), simulator.Rules{})
+	w := newTokenTown(b, 1, testApp(), simulator.Rules{})
 	app := w.hosts[0].app
 	if _, err := app.Get(b.Context(), AccessToken); err != nil {
 		b.Fatal(err)
@@ -298,7 +298,7 @@ func BenchmarkCredentialGet(b *testing.B) {
 }
 
 func TestCredentialGetAllocatesNothing(t *testing.T) {
-	w := newTown(t, 1, testApp(), simulator.Rules{})
+	w := newTokenTown(t, 1, testApp(), simulator.Rules{})
 	app := w.hosts[0].app
 	ctx := t.Context()
 	if _, err := app.Get(ctx, AccessToken); err != nil {

@@ -86,7 +86,7 @@ func TestFromHTTP(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &legacy{}
 		l.renew()
-		w := newTown(t, testHosts, serviceApp(l), simulator.Rules{})
+		w := newTokenTown(t, testHosts, serviceApp(l), simulator.Rules{})
 		for end := time.Now().Add(10 * testLife); time.Now().Before(end); time.Sleep(time.Minute) {
 			for _, h := range w.hosts {
 				if token, left, _, _, _ := l.seen(); w.get(h, AccessToken).Value != token && left < testLife-leadMost {
@@ -116,7 +116,7 @@ func TestFromHTTPHasNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &legacy{}
 		l.renew()
-		w := newTown(t, 2, serviceApp(l), simulator.Rules{})
+		w := newTokenTown(t, 2, serviceApp(l), simulator.Rules{})
 		c := w.get(w.hosts[0], AccessToken)
 		l.freeze(true)
 		for range 100 {
@@ -144,7 +144,7 @@ func TestFromHTTPRefuses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for status, result := range map[int]string{401: "refused", 403: "refused", 404: "refused", 500: "failed", 302: "failed"} {
 			l := &legacy{status: status}
-			w := newTown(t, 1, serviceApp(l), simulator.Rules{})
+			w := newTokenTown(t, 1, serviceApp(l), simulator.Rules{})
 			_, err := w.hosts[0].app.Get(t.Context(), AccessToken)
 			var failed *CredentialError
 			if !errors.As(err, &failed) || failed.Result() != result || !strings.Contains(err.Error(), fmt.Sprint(status)) {
@@ -190,7 +190,7 @@ func TestFromRedis(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &foreign{}
 		host := newDirect(http.NotFoundHandler())
-		c, err := NewCredentials(CredentialOptions{Store: &view{shared: newShared()}, Key: testKey(), Client: host, Foreign: f})
+		c, err := NewCredentials(CredentialOptions{Store: &view{commonStore: newCommonStore()}, Key: testKey(), Client: host, Foreign: f})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -253,7 +253,7 @@ func TestFromRedis(t *testing.T) {
 // replaced once.
 func TestTickets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newTown(t, testHosts, testApp(), simulator.Rules{})
+		w := newTokenTown(t, testHosts, testApp(), simulator.Rules{})
 		for _, kind := range []CredentialKind{JSAPITicket, WXCardTicket} {
 			for range 4 * 60 {
 				for _, h := range w.hosts {
@@ -272,7 +272,7 @@ func TestTickets(t *testing.T) {
 		}
 		w.wechat.Invalidate(testAppID)
 		h := w.add(testApp())
-		w.shared.leave(h.app.slots[1].key, []byte("what is no record"))
+		w.commonStore.leave(h.app.slots[1].key, []byte("what is no record"))
 		before, _ := w.executed(simulator.StableToken)
 		w.get(h, JSAPITicket)
 		if after, _ := w.executed(simulator.StableToken); after != before+1 {

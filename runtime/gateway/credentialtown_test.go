@@ -16,7 +16,7 @@ const (
 
 // eachHost reads a credential on every host every so often for a while, and checks
 // that WeChat takes each one that is given out.
-func (w *town) eachHost(kind CredentialKind, every, during time.Duration) {
+func (w *tokenTown) eachHost(kind CredentialKind, every, during time.Duration) {
 	var all sync.WaitGroup
 	for _, h := range w.hosts {
 		all.Go(func() {
@@ -43,7 +43,7 @@ func TestOneFetchPerExpiry(t *testing.T) {
 			if config.Plain = plain; plain {
 				kind = simulator.PlainToken
 			}
-			w := newTown(t, testHosts, config, simulator.Rules{})
+			w := newTokenTown(t, testHosts, config, simulator.Rules{})
 			begun := time.Now()
 			w.eachHost(AccessToken, 31*time.Second, 50*testLife)
 			all, fresh := w.executed(kind)
@@ -62,7 +62,7 @@ func TestOneFetchPerExpiry(t *testing.T) {
 // is there before the end of the other.
 func TestAskedTooEarly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newTown(t, testHosts, testApp(), simulator.Rules{RenewWindow: time.Minute})
+		w := newTokenTown(t, testHosts, testApp(), simulator.Rules{RenewWindow: time.Minute})
 		w.eachHost(AccessToken, 31*time.Second, 10*testLife)
 		all, fresh := w.executed(simulator.StableToken)
 		if fresh < 10 || fresh > 12 || all > 4*fresh {
