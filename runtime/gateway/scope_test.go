@@ -117,8 +117,15 @@ func TestScope(t *testing.T) {
 // as it is sent, and never asks for a credential.
 func FuzzTarget(f *testing.F) {
 	for _, s := range [][2]string{
-		{"/cgi-bin/user/get", "a=1"}, {"/cgi-bin/%74oken", ""}, {"/a/../b", "access_token=1"}, {"/a%2fb", "%61ccess_token"},
-		{"/a/%2e%2e/token", ";"}, {"//x", "&&"}, {"/a\\b", "a=%"}, {"/sns/x", "a=b=c"}, {"/.a/..b", "\x00"},
+		{"/cgi-bin/user/get", "a=1"},
+		{"/cgi-bin/%74oken", ""},
+		{"/a/../b", "access_token=1"},
+		{"/a%2fb", "%61ccess_token"},
+		{"/a/%2e%2e/token", ";"},
+		{"//x", "&&"},
+		{"/a\\b", "a=%"},
+		{"/sns/x", "a=b=c"},
+		{"/.a/..b", "\x00"},
 	} {
 		f.Add(s[0], s[1])
 	}
