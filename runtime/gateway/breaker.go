@@ -34,14 +34,8 @@ func newBreaker(c UpstreamConfig, since *atomic.Pointer[time.Time]) *gobreaker.T
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
-		Name: c.Name, MaxRequests: 1, Timeout: openFor, BucketPeriod: bucketWidth,
-		Interval: window + inARow*c.Timeout, // a request counts where it began
-		ReadyToTrip: func(c gobreaker.Counts) bool {
-			told := c.TotalSuccesses + c.TotalFailures
-			return c.ConsecutiveFailures >= inARow || told >= atLeast && 2*c.TotalFailures >= told
-		},
-		IsExcluded: func(err error) bool { return errors.Is(err, errAside) },
+	return newCircuit(gobreaker.Settings{
+		Name: c.Name, Interval: window + inARow*c.Timeout, // a request counts where it began
 		OnStateChange: func(name string, from, to gobreaker.State) {
 			switch {
 			case from == gobreaker.StateClosed && to == gobreaker.StateOpen:
@@ -53,7 +47,19 @@ func newBreaker(c UpstreamConfig, since *atomic.Pointer[time.Time]) *gobreaker.T
 				log.Info("upstream back", slog.String("upstream", name))
 			}
 		},
-	})
+	}, inARow)
+}
+
+// newCircuit makes a breaker that opens after so many failures in a row, or where
+// half of what the interval saw failed.
+func newCircuit(s gobreaker.Settings, inARow uint32) *gobreaker.TwoStepCircuitBreaker[struct{}] {
+	s.MaxRequests, s.Timeout, s.BucketPeriod = 1, openFor, bucketWidth
+	s.ReadyToTrip = func(c gobreaker.Counts) bool {
+		told := c.TotalSuccesses + c.TotalFailures
+		return c.ConsecutiveFailures >= inARow || told >= atLeast && 2*c.TotalFailures >= told
+	}
+	s.IsExcluded = func(err error) bool { return errors.Is(err, errAside) }
+	return gobreaker.NewTwoStepCircuitBreaker[struct{}](s)
 }
 
 // judge tells the breaker what a request says about the upstream. An answer
