@@ -67,7 +67,7 @@ type APIResponse struct {
 // It returns when the answer has begun, at the latest when Timeout passed in which
 // nothing of the body moved. Every error is a *CallError.
 func (a *API) Call(ctx context.Context, r *APIRequest) (*APIResponse, error) {
-	c := &call{api: a, request: r, endpoint: a.state.endpoint(r.Target.path), patience: newPatience(ctx, a.config.Timeout), parent: ctx}
+	c := &call{api: a, request: r, endpoint: a.state.endpoint(r.Target.path, a.config.Timeout), patience: newPatience(ctx, a.config.Timeout), parent: ctx}
 	answer, err := c.run()
 	result := "ok"
 	switch {

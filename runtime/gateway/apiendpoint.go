@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/sony/gobreaker/v2"
 
@@ -66,8 +67,9 @@ func newAPIState(app string, quota *appQuota, log *slog.Logger) *apiState {
 	return s
 }
 
-// endpoint returns the endpoint of a path.
-func (s *apiState) endpoint(path string) *endpoint {
+// endpoint returns the endpoint of a path. A new one looks back long enough to see
+// apiInARow calls one after another run out of their time.
+func (s *apiState) endpoint(path string, timeout time.Duration) *endpoint {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if known := s.byPath[path]; known != nil {
@@ -80,7 +82,7 @@ func (s *apiState) endpoint(path string) *endpoint {
 		delete(s.byPath, last.Value.(*endpoint).path)
 	}
 	e := &endpoint{path: path, breaker: newCircuit(gobreaker.Settings{
-		Name: path, Interval: window,
+		Name: path, Interval: window + apiInARow*timeout,
 		OnStateChange: func(path string, from, to gobreaker.State) {
 			switch {
 			case from == gobreaker.StateClosed && to == gobreaker.StateOpen:
