@@ -133,7 +133,7 @@ func (c *call) run() (*APIResponse, *CallError) {
 	}
 	var ok bool
 	if c.body, ok = newRequestBody(c.request.Body, c.request.Length, c.patience); !ok {
-		return nil, c.failedBefore(ErrBody, nil)
+		return nil, c.error(ErrBody, nil) // also where the caller went away in the middle of it
 	}
 	token, err := c.api.config.Tokens.Token(c.patience.ctx)
 	if err != nil || token == "" {
@@ -343,10 +343,10 @@ func (c *call) exchange(token string, tries int) (*APIResponse, *CallError) {
 func (c *call) failed(err error, connected bool) *CallError {
 	var timeout net.Error
 	switch {
+	case c.body.failed.Load(), c.body.reading.Load() && c.patience.ctx.Err() != nil && c.parent.Err() == nil:
+		return c.error(ErrBody, nil)
 	case c.parent.Err() != nil:
 		return c.error(ErrCanceled, nil)
-	case c.body.failed.Load(), c.body.reading.Load() && c.patience.ctx.Err() != nil:
-		return c.error(ErrBody, nil)
 	case !connected && ours(err):
 		return c.error(ErrUnreachable, err)
 	case !connected:
