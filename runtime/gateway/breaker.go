@@ -71,8 +71,7 @@ func judge(parent context.Context, failed *Error) error {
 	case failed == nil || failed.result == resultUnusable:
 		return nil
 	case failed.result == resultStatus:
-		switch failed.status {
-		case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		if away(failed.status) {
 			return errSick
 		}
 		return nil
@@ -80,4 +79,9 @@ func judge(parent context.Context, failed *Error) error {
 		return errAside // the event's time was up first, not the upstream's
 	}
 	return errSick
+}
+
+// away tells whether a status says that nothing is behind who answered.
+func away(status int) bool {
+	return status == http.StatusBadGateway || status == http.StatusServiceUnavailable || status == http.StatusGatewayTimeout
 }

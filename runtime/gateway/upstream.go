@@ -128,10 +128,11 @@ func portOf(u *url.URL) uint16 {
 	return 80
 }
 
-// Timeout is how long a Post may take.
+// Timeout is how long a Post or a Fetch may take.
 func (u *Upstream) Timeout() time.Duration { return u.timeout }
 
-// Close lets connections go that nobody uses. Every Post must have returned.
+// Close lets connections go that nobody uses. Every Post and Fetch must have
+// returned.
 func (u *Upstream) Close() { u.transport.CloseIdleConnections() }
 
 // Request is what Post sends.
@@ -167,29 +168,39 @@ func (u *Upstream) Post(ctx context.Context, r *Request) (Answer, error) {
 	return answer, nil
 }
 
-func (u *Upstream) post(parent context.Context, r *Request) (Answer, *Error) {
+func (u *Upstream) post(parent context.Context, r *Request) (answer Answer, failed *Error) {
+	failed = u.guard(parent, func(ctx context.Context) (err *Error, verdict error) {
+		answer, err = u.exchange(ctx, r)
+		return err, judge(parent, err)
+	})
+	return answer, failed
+}
+
+// guard waits for a connection and sends, where the circuit lets it, which is
+// told the verdict.
+func (u *Upstream) guard(parent context.Context, send func(context.Context) (failed *Error, verdict error)) *Error {
 	ctx, cancel := context.WithTimeout(parent, u.timeout)
 	defer cancel()
 	// Looked at before the wait for a connection, too: an upstream that is away
 	// still holds those that wait for its answer.
 	if u.breaker.State() == gobreaker.StateOpen {
-		return Answer{}, u.error(resultOpen, "", nil)
+		return u.error(resultOpen, "", nil)
 	}
 	if u.acquire(ctx) {
 		defer func() { <-u.slots }()
 	}
 	if ctx.Err() != nil { // also where a connection came free just then
-		return Answer{}, u.error(resultBusy, fmt.Sprintf("no connection of %d came free", cap(u.slots)), nil)
+		return u.error(resultBusy, fmt.Sprintf("no connection of %d came free", cap(u.slots)), nil)
 	}
 	done, err := u.breaker.Allow()
 	if err != nil {
-		return Answer{}, u.error(resultOpen, "", nil)
+		return u.error(resultOpen, "", nil)
 	}
 	verdict := errSick // of a panic, too
 	defer func() { done(verdict) }()
-	answer, failed := u.exchange(ctx, r)
-	verdict = judge(parent, failed)
-	return answer, failed
+	failed, told := send(ctx)
+	verdict = told
+	return failed
 }
 
 // acquire waits for a connection; false: ctx ended before one came free.
@@ -214,16 +225,22 @@ func (u *Upstream) exchange(ctx context.Context, r *Request) (Answer, *Error) {
 	if resp.StatusCode != http.StatusOK && !(r.NoContent && resp.StatusCode == http.StatusNoContent) {
 		return Answer{}, u.refused(ctx, resp)
 	}
+	body, failed := u.body(ctx, resp)
+	return Answer{ContentType: resp.Header.Get("Content-Type"), Body: body}, failed
+}
+
+// body reads the body of an answer.
+func (u *Upstream) body(ctx context.Context, resp *http.Response) ([]byte, *Error) {
 	body, err := io.ReadAll(io.LimitReader(resp.Body, MaxAnswer+1))
 	switch {
 	case err != nil:
-		return Answer{}, u.failed(ctx, err)
+		return nil, u.failed(ctx, err)
 	case len(body) > MaxAnswer:
-		return Answer{}, u.error(resultUnusable, fmt.Sprintf("its answer has over %d bytes", MaxAnswer), nil)
+		return nil, u.error(resultUnusable, fmt.Sprintf("its answer has over %d bytes", MaxAnswer), nil)
 	case compressed(resp.Header.Values("Content-Encoding")):
-		return Answer{}, u.error(resultUnusable, "its answer is compressed, and nothing asked for that", nil)
+		return nil, u.error(resultUnusable, "its answer is compressed, and nothing asked for that", nil)
 	}
-	return Answer{ContentType: resp.Header.Get("Content-Type"), Body: body}, nil
+	return body, nil
 }
 
 // compressed tells whether a Content-Encoding is any.
@@ -275,27 +292,37 @@ func ours(err error) bool {
 
 func (u *Upstream) request(ctx context.Context, r *Request) *http.Request {
 	at := u.url
-	switch {
-	case at.RawQuery == "":
-		at.RawQuery = r.Query
-	case r.Query != "":
-		at.RawQuery += "&" + r.Query
-	}
-	req := &http.Request{
-		Method: http.MethodPost, URL: &at, Host: u.host, Header: u.header.Clone(), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Body: io.NopCloser(bytes.NewReader(r.Body)), ContentLength: int64(len(r.Body)),
-		// Used where a kept connection turns out to be closed before anything was sent.
-		GetBody: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(r.Body)), nil },
-	}
+	at.RawQuery = joinQuery(at.RawQuery, r.Query)
+	req := u.outgoing(http.MethodPost, &at, r.Body, r.EventID, r.Attempt)
 	if r.ContentType != "" {
 		req.Header.Set("Content-Type", r.ContentType)
 	}
-	req.Header.Set("Weft-Event-Id", r.EventID)
-	req.Header.Set("Weft-Attempt", strconv.FormatUint(uint64(r.Attempt), 10))
-	if len(u.secret) > 0 {
-		req.Header.Set("Weft-Signature", Sign(u.secret, r.Body, time.Now()))
-	}
 	return req.WithContext(ctx)
+}
+
+// joinQuery puts the upstream's own query before that of a request.
+func joinQuery(own, query string) string {
+	if own == "" || query == "" {
+		return own + query
+	}
+	return own + "&" + query
+}
+
+// outgoing makes a request with what all of the upstream's have, signed where
+// there is a secret.
+func (u *Upstream) outgoing(method string, at *url.URL, body []byte, eventID string, attempt uint32) *http.Request {
+	req := &http.Request{
+		Method: method, URL: at, Host: u.host, Header: u.header.Clone(), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)),
+		// Used where a kept connection turns out to be closed before anything was sent.
+		GetBody: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil },
+	}
+	req.Header.Set("Weft-Event-Id", eventID)
+	req.Header.Set("Weft-Attempt", strconv.FormatUint(uint64(attempt), 10))
+	if len(u.secret) > 0 {
+		req.Header.Set("Weft-Signature", Sign(u.secret, body, time.Now()))
+	}
+	return req
 }
 
 // Sign makes a Weft-Signature: t=<unix>,v1=<hex of HMAC-SHA256(secret, t + "." +
