@@ -172,8 +172,13 @@ func (c *call) send(token string) (answer *APIResponse, failed *CallError) {
 				return answer, nil
 			}
 			token, renewed = another, true
-		} else if !c.body.whole() || tries >= maxTries || !c.pause(answer, tries) {
+			continue
+		}
+		if !c.body.whole() || tries >= maxTries || !c.pause(answer, tries) {
 			return answer, failed
+		}
+		if another, err := c.api.config.Tokens.Token(c.patience.ctx); err == nil && another != "" {
+			token = another // it may have been renewed during the pause
 		}
 	}
 }
