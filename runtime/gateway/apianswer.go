@@ -45,7 +45,7 @@ func (c *call) read(resp *http.Response, token string) (*APIResponse, error) {
 		}
 	}
 	answer.Body = body
-	c.patience.rest()
+	c.clock.rest()
 	return answer, nil
 }
 

@@ -13,12 +13,12 @@ import (
 // bytes.
 const maxKept = 1 << 20
 
-// errPatience is why a call's context ends when nothing moves any more.
-var errPatience = errors.New("nothing moved in time")
+// errStill is why a call's context ends when nothing moves any more.
+var errStill = errors.New("nothing moved in time")
 
-// patience ends a call when nothing has moved for its limit. Its methods may be
+// callTime ends a call when nothing has moved for its limit. Its methods may be
 // called by several goroutines at once.
-type patience struct {
+type callTime struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	limit  time.Duration
@@ -26,30 +26,30 @@ type patience struct {
 	end    atomic.Int64 // Unix nanoseconds
 }
 
-func newPatience(parent context.Context, limit time.Duration) *patience {
-	p := &patience{limit: limit}
+func newCallTime(parent context.Context, limit time.Duration) *callTime {
+	p := &callTime{limit: limit}
 	p.ctx, p.cancel = context.WithCancelCause(parent)
 	p.end.Store(time.Now().Add(limit).UnixNano())
-	p.timer = time.AfterFunc(limit, func() { p.cancel(errPatience) })
+	p.timer = time.AfterFunc(limit, func() { p.cancel(errStill) })
 	return p
 }
 
 // moved starts the time anew.
-func (p *patience) moved() {
+func (p *callTime) moved() {
 	p.end.Store(time.Now().Add(p.limit).UnixNano())
 	p.timer.Reset(p.limit)
 }
 
 // rest stops the time until moved or resume.
-func (p *patience) rest() { p.timer.Stop() }
+func (p *callTime) rest() { p.timer.Stop() }
 
 // resume goes on with what was left of it, as if it had never rested.
-func (p *patience) resume() { p.timer.Reset(max(p.left(), 0)) }
+func (p *callTime) resume() { p.timer.Reset(max(p.left(), 0)) }
 
 // left is what is left of the time.
-func (p *patience) left() time.Duration { return time.Until(time.Unix(0, p.end.Load())) }
+func (p *callTime) left() time.Duration { return time.Until(time.Unix(0, p.end.Load())) }
 
-func (p *patience) close() {
+func (p *callTime) close() {
 	p.timer.Stop()
 	p.cancel(nil)
 }
@@ -61,19 +61,19 @@ var errLength = errors.New("the body ended early, or late")
 // requestBody is what a call sends. Up to maxKept bytes are kept to be sent once
 // more; of more than that nothing is.
 type requestBody struct {
-	kept     []byte
-	more     io.Reader // what comes behind kept; nil: kept is all
-	length   int64     // below 0: not known
-	patience *patience
-	came     int64       // of it
-	reading  atomic.Bool // more is waited for
-	failed   atomic.Bool // more broke off
+	kept    []byte
+	more    io.Reader // what comes behind kept; nil: kept is all
+	length  int64     // below 0: not known
+	clock   *callTime
+	came    int64       // of it
+	reading atomic.Bool // more is waited for
+	failed  atomic.Bool // more broke off
 }
 
 // newRequestBody reads what is kept. length is what the caller says of its body,
 // below 0: not known. False: it broke off, or is not as long as it says.
-func newRequestBody(from io.Reader, length int64, p *patience) (*requestBody, bool) {
-	b := &requestBody{length: length, patience: p}
+func newRequestBody(from io.Reader, length int64, p *callTime) (*requestBody, bool) {
+	b := &requestBody{length: length, clock: p}
 	if from == nil || length == 0 {
 		return b, true
 	}
@@ -121,7 +121,7 @@ func (s *stream) Read(buf []byte) (int, error) {
 		return n, errLength
 	}
 	if n > 0 {
-		s.patience.moved()
+		s.clock.moved()
 	}
 	return n, err
 }
@@ -142,9 +142,9 @@ func (b *answerBody) Read(buf []byte) (int, error) {
 		b.head = b.head[n:]
 		return n, nil
 	}
-	b.call.patience.moved()
+	b.call.clock.moved()
 	n, err := b.rest.Read(buf)
-	b.call.patience.rest()
+	b.call.clock.rest()
 	if err != nil && !errors.Is(err, io.EOF) {
 		return n, b.call.failed(err, true)
 	}

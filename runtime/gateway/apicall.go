@@ -67,7 +67,7 @@ type APIResponse struct {
 // It returns when the answer has begun, at the latest when Timeout passed in which
 // nothing of the body moved. Every error is a *CallError.
 func (a *API) Call(ctx context.Context, r *APIRequest) (*APIResponse, error) {
-	c := &call{api: a, request: r, endpoint: a.state.endpoint(r.Target.path, a.config.Timeout), patience: newPatience(ctx, a.config.Timeout), parent: ctx}
+	c := &call{api: a, request: r, endpoint: a.state.endpoint(r.Target.path, a.config.Timeout), clock: newCallTime(ctx, a.config.Timeout), parent: ctx}
 	answer, err := c.run()
 	result := "ok"
 	switch {
@@ -92,7 +92,7 @@ type call struct {
 	request  *APIRequest
 	endpoint *endpoint
 	parent   context.Context // the caller's
-	patience *patience
+	clock    *callTime
 	body     *requestBody
 	slot     bool
 	endTry   context.CancelCauseFunc // of the last try; nil: there was none
@@ -102,7 +102,7 @@ type call struct {
 // close ends the call.
 func (c *call) close() {
 	c.ended.Do(func() {
-		c.patience.close()
+		c.clock.close()
 		if c.endTry != nil {
 			c.endTry(nil)
 		}
@@ -128,14 +128,14 @@ func (c *call) run() (*APIResponse, *CallError) {
 	select {
 	case c.api.state.slots <- struct{}{}:
 		c.slot = true
-	case <-c.patience.ctx.Done():
+	case <-c.clock.ctx.Done():
 		return nil, c.failedBefore(ErrBusy, nil)
 	}
 	var ok bool
-	if c.body, ok = newRequestBody(c.request.Body, c.request.Length, c.patience); !ok {
+	if c.body, ok = newRequestBody(c.request.Body, c.request.Length, c.clock); !ok {
 		return nil, c.error(ErrBody, nil) // also where the caller went away in the middle of it
 	}
-	token, err := c.api.config.Tokens.Token(c.patience.ctx)
+	token, err := c.api.config.Tokens.Token(c.clock.ctx)
 	if err != nil || token == "" {
 		return nil, c.failedBefore(ErrToken, err)
 	}
@@ -162,12 +162,12 @@ func (c *call) send(token string) (answer *APIResponse, failed *CallError) {
 		if answer, failed = next, err; !c.helps(answer, failed) {
 			return answer, failed
 		}
-		c.patience.resume()
+		c.clock.resume()
 		if failed == nil && LookupErrcode(answer.Errcode).Class == ClassRefresh {
 			if renewed {
 				return answer, nil
 			}
-			another, err := c.api.config.Tokens.Renew(c.patience.ctx, token)
+			another, err := c.api.config.Tokens.Renew(c.clock.ctx, token)
 			if err != nil || another == "" || another == token || !c.body.whole() {
 				return answer, nil
 			}
@@ -177,7 +177,7 @@ func (c *call) send(token string) (answer *APIResponse, failed *CallError) {
 		if !c.body.whole() || tries >= maxTries || !c.pause(answer, tries) {
 			return answer, failed
 		}
-		if another, err := c.api.config.Tokens.Token(c.patience.ctx); err == nil && another != "" {
+		if another, err := c.api.config.Tokens.Token(c.clock.ctx); err == nil && another != "" {
 			token = another // it may have been renewed during the pause
 		}
 	}
@@ -222,7 +222,7 @@ func (c *call) pause(answer *APIResponse, tries int) bool {
 	}
 	pause = min(pause<<(tries-1), longestPause)
 	pause -= rand.N(pause / 2)
-	if c.patience.left() < pause+leastTime {
+	if c.clock.left() < pause+leastTime {
 		return false
 	}
 	timer := time.NewTimer(pause)
@@ -230,7 +230,7 @@ func (c *call) pause(answer *APIResponse, tries int) bool {
 	select {
 	case <-timer.C:
 		return true
-	case <-c.patience.ctx.Done():
+	case <-c.clock.ctx.Done():
 		return false
 	}
 }
@@ -320,12 +320,12 @@ func (c *call) exchange(token string, tries int) (*APIResponse, *CallError) {
 		c.endTry(nil)
 	}
 	var ctx context.Context
-	ctx, c.endTry = context.WithCancelCause(c.patience.ctx)
+	ctx, c.endTry = context.WithCancelCause(c.clock.ctx)
 	var connected atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }})
 	if tries == 1 && c.request.Target.method == http.MethodGet { // half the time, so that some is left for another try
 		end := c.endTry
-		half := time.AfterFunc(c.patience.left()/2, func() { end(errPatience) })
+		half := time.AfterFunc(c.clock.left()/2, func() { end(errStill) })
 		defer half.Stop()
 	}
 	resp, err := c.api.host.transport.RoundTrip(c.outgoing(ctx, token))
@@ -348,7 +348,7 @@ func (c *call) exchange(token string, tries int) (*APIResponse, *CallError) {
 func (c *call) failed(err error, connected bool) *CallError {
 	var timeout net.Error
 	switch {
-	case c.body.failed.Load(), c.body.reading.Load() && c.patience.ctx.Err() != nil && c.parent.Err() == nil:
+	case c.body.failed.Load(), c.body.reading.Load() && c.clock.ctx.Err() != nil && c.parent.Err() == nil:
 		return c.error(ErrBody, nil)
 	case c.parent.Err() != nil:
 		return c.error(ErrCanceled, nil)
@@ -356,7 +356,7 @@ func (c *call) failed(err error, connected bool) *CallError {
 		return c.error(ErrUnreachable, err)
 	case !connected:
 		return c.error(ErrUnreachable, nil)
-	case c.patience.ctx.Err() != nil, errors.Is(err, context.Canceled), errors.Is(err, errPatience), errors.As(err, &timeout) && timeout.Timeout():
+	case c.clock.ctx.Err() != nil, errors.Is(err, context.Canceled), errors.Is(err, errStill), errors.As(err, &timeout) && timeout.Timeout():
 		return c.error(ErrTimeout, nil)
 	}
 	return c.error(ErrBroken, nil)

@@ -71,7 +71,11 @@ func (a *API) Serve(w http.ResponseWriter, r *http.Request, in Incoming) {
 // body breaks off, the caller's connection does, too: else a part would pass for
 // the whole.
 func copyAnswer(w http.ResponseWriter, control *http.ResponseController, answer *APIResponse, patient func()) {
-	buf := make([]byte, 32<<10)
+	size := int64(32 << 10)
+	if answer.Length >= 0 {
+		size = min(size, max(answer.Length, 1))
+	}
+	buf := make([]byte, size)
 	for {
 		n, err := answer.Body.Read(buf)
 		patient()
