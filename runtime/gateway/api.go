@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// maxCalls is how many calls of an app may be under way at once. More wait.
-	maxCalls = 512
+	// maxAtOnce is how many calls of an app may be under way at once. More wait.
+	maxAtOnce = 512
 	// dialTime is for a connection and its TLS, each.
 	dialTime = 5 * time.Second
 	// apiIdle is how long a connection to WeChat is kept for the next call.

@@ -133,13 +133,13 @@ func TestEndpointsAreBounded(t *testing.T) {
 	})
 }
 
-// TestCallsAtOnce: no more than maxCalls; one that waits too long was not executed.
+// TestCallsAtOnce: no more than maxAtOnce; one that waits too long was not executed.
 func TestCallsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &script{steps: []http.HandlerFunc{hang}}
 		k := inMemory(t, s, nil, nil)
 		var wg sync.WaitGroup
-		for i := range maxCalls {
+		for i := range maxAtOnce {
 			wg.Go(func() {
 				if _, _, err := k.call(t, "POST", fmt.Sprintf("/cgi-bin/x%d", i), ""); !errors.Is(err, ErrTimeout) {
 					t.Error(err)
@@ -153,7 +153,7 @@ func TestCallsAtOnce(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 		wg.Wait()
-		if len(s.requests()) != maxCalls {
+		if len(s.requests()) != maxAtOnce {
 			t.Errorf("%d requests", len(s.requests()))
 		}
 	})

@@ -60,7 +60,7 @@ type apiState struct {
 
 func newAPIState(app string, quota *appQuota, log *slog.Logger) *apiState {
 	s := &apiState{
-		app: app, quota: quota, slots: make(chan struct{}, maxCalls), log: log,
+		app: app, quota: quota, slots: make(chan struct{}, maxAtOnce), log: log,
 		recent: list.New(), byPath: make(map[string]*list.Element), labels: make(map[string]bool),
 	}
 	s.spare.Store(maxSpare)
