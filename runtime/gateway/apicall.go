@@ -90,7 +90,7 @@ func (a *API) Call(ctx context.Context, r *APIRequest) (*APIResponse, error) {
 type call struct {
 	api      *API
 	request  *APIRequest
-	endpoint *endpoint
+	endpoint *apiEndpoint
 	parent   context.Context // the caller's
 	clock    *callTime
 	body     *requestBody

@@ -28,14 +28,14 @@ const (
 	maxSpare = 100
 )
 
-// endpoint is a path of an app's API.
-type endpoint struct {
+// apiEndpoint is a path of an app's API.
+type apiEndpoint struct {
 	path    string
 	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
 	label   atomic.Pointer[string] // nil: otherEndpoint
 }
 
-func (e *endpoint) name() string {
+func (e *apiEndpoint) name() string {
 	if label := e.label.Load(); label != nil {
 		return *label
 	}
@@ -53,7 +53,7 @@ type apiState struct {
 	alert   telemetry.Seldom // what an operator should see
 
 	mu     sync.Mutex
-	recent *list.List // of *endpoint, the one called last in front
+	recent *list.List // of *apiEndpoint, the one called last in front
 	byPath map[string]*list.Element
 	labels map[string]bool
 }
@@ -69,19 +69,19 @@ func newAPIState(app string, quota *appQuota, log *slog.Logger) *apiState {
 
 // endpoint returns the endpoint of a path. A new one looks back long enough to see
 // apiInARow calls one after another run out of their time.
-func (s *apiState) endpoint(path string, timeout time.Duration) *endpoint {
+func (s *apiState) endpoint(path string, timeout time.Duration) *apiEndpoint {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if known := s.byPath[path]; known != nil {
 		s.recent.MoveToFront(known)
-		return known.Value.(*endpoint)
+		return known.Value.(*apiEndpoint)
 	}
 	if s.recent.Len() >= maxEndpoints {
 		last := s.recent.Back()
 		s.recent.Remove(last)
-		delete(s.byPath, last.Value.(*endpoint).path)
+		delete(s.byPath, last.Value.(*apiEndpoint).path)
 	}
-	e := &endpoint{path: path, breaker: newCircuit(gobreaker.Settings{
+	e := &apiEndpoint{path: path, breaker: newCircuit(gobreaker.Settings{
 		Name: path, Interval: window + apiInARow*timeout,
 		OnStateChange: func(path string, from, to gobreaker.State) {
 			switch {
@@ -100,7 +100,7 @@ func (s *apiState) endpoint(path string, timeout time.Duration) *endpoint {
 }
 
 // answered gives an endpoint that exists a label of its own.
-func (s *apiState) answered(e *endpoint) {
+func (s *apiState) answered(e *apiEndpoint) {
 	if e.label.Load() != nil {
 		return
 	}

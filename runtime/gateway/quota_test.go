@@ -15,8 +15,8 @@ import (
 	"github.com/weft-dev/weft/runtime/store"
 )
 
-// shared is a QuotaStore in memory, of several hosts.
-type shared struct {
+// quotaBoard is a QuotaStore in memory, of several hosts.
+type quotaBoard struct {
 	mu     sync.Mutex
 	value  []byte
 	away   bool
@@ -25,13 +25,13 @@ type shared struct {
 	writes int
 }
 
-func (s *shared) set(f func()) {
+func (s *quotaBoard) set(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f()
 }
 
-func (s *shared) Get(context.Context, string, string) ([]byte, error) {
+func (s *quotaBoard) Get(context.Context, string, string) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -43,7 +43,7 @@ func (s *shared) Get(context.Context, string, string) ([]byte, error) {
 	return bytes.Clone(s.value), nil
 }
 
-func (s *shared) Apply(_ context.Context, op store.Op) (store.Result, error) {
+func (s *quotaBoard) Apply(_ context.Context, op store.Op) (store.Result, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -59,7 +59,7 @@ func (s *shared) Apply(_ context.Context, op store.Op) (store.Result, error) {
 	return store.Result{Applied: true}, nil
 }
 
-func (s *shared) Publish(_ context.Context, _ string, message []byte) error {
+func (s *quotaBoard) Publish(_ context.Context, _ string, message []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.away {
@@ -73,7 +73,7 @@ func (s *shared) Publish(_ context.Context, _ string, message []byte) error {
 	return nil
 }
 
-func (s *shared) Subscribe(_ context.Context, _ string, f func([]byte)) (func(), error) {
+func (s *quotaBoard) Subscribe(_ context.Context, _ string, f func([]byte)) (func(), error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.away {
@@ -88,7 +88,7 @@ func (s *shared) Subscribe(_ context.Context, _ string, f func([]byte)) (func(),
 func TestQuotaStops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // 1 January 2000, 08:00 in China
 		s := &script{steps: []http.HandlerFunc{errcode(45009), answers(`{}`)}}
-		away := new(shared)
+		away := new(quotaBoard)
 		a, b := inMemory(t, s, away, nil), inMemory(t, s, away, nil)
 		synctest.Wait()
 		if answer, _, err := a.call(t, "POST", "/cgi-bin/x", "{}"); err != nil || answer.Errcode != 45009 {
@@ -128,7 +128,7 @@ func TestQuotaStops(t *testing.T) {
 func TestQuotaStopsWithoutStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &script{steps: []http.HandlerFunc{errcode(45009), answers(`{}`)}}
-		away := &shared{away: true, deaf: true}
+		away := &quotaBoard{away: true, deaf: true}
 		a, b := inMemory(t, s, away, nil), inMemory(t, s, away, nil)
 		synctest.Wait()
 		if _, _, err := a.call(t, "GET", "/cgi-bin/x", ""); err != nil {
@@ -158,7 +158,7 @@ func TestQuotaCleared(t *testing.T) {
 	for _, storeAway := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			s := &script{steps: []http.HandlerFunc{errcode(45009), errcode(45028), answers(`{"errcode":0}`)}}
-			away := new(shared)
+			away := new(quotaBoard)
 			a, b := inMemory(t, s, away, nil), inMemory(t, s, away, nil)
 			for _, path := range []string{"/cgi-bin/x", "/cgi-bin/y"} {
 				if _, _, err := a.call(t, "GET", path, ""); err != nil {
@@ -192,7 +192,7 @@ func TestQuotaCleared(t *testing.T) {
 func TestQuotaStopsOfManyHosts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &script{steps: []http.HandlerFunc{errcode(45009)}}
-		away := new(shared)
+		away := new(quotaBoard)
 		var hosts []kit
 		for range 8 {
 			hosts = append(hosts, inMemory(t, s, away, nil))
