@@ -1,6 +1,8 @@
 package config_test
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"errors"
 	"io/fs"
 	"os"
@@ -13,11 +15,14 @@ import (
 	"github.com/weft-dev/weft/runtime/config"
 )
 
+// serverKey is base64 of 32 bytes of 3.
+const serverKey = "AwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwM="
+
 const aesKey = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
 
 // options knows the environment and the files of the tests.
 func options() config.Options {
-	env := map[string]string{"SHOP_TOKEN": "s3cret-token", "EMPTY": "", "NUMBER": "42", "WORDS": "two words", "NESTED": "${NUMBER}", "WORD": "plainsecret"}
+	env := map[string]string{"SHOP_TOKEN": "s3cret-token", "EMPTY": "", "NUMBER": "42", "WORDS": "two words", "NESTED": "${NUMBER}", "WORD": "plainsecret", "SERVER_KEY": serverKey}
 	files := map[string]string{
 		filepath.Join("testdata", "secrets", "aes"): aesKey + "\n",
 		"line": "one\n\n", "crlf": "one\r\n", "binary": "a\x00b",
@@ -55,10 +60,15 @@ func TestParseFull(t *testing.T) {
 	}
 	check("server", cfg.Server, config.Server{
 		Listen: "127.0.0.1:8080", Admin: "127.0.0.1:9090", Data: "testdata/data", Inflight: 4096, Drain: 15 * time.Second,
+		Public: "https://wx.acme.cn", Key: bytes.Repeat([]byte{3}, 32), PreviousKeys: [][]byte{bytes.Repeat([]byte{'A'}, 32)},
 	})
-	check("store", cfg.Store, config.Store{Dir: "testdata/data"})
+	check("redis", cfg.Store, config.Store{Redis: &config.Redis{
+		Addrs: []string{"10.0.3.5:26379", "sentinel.acme.internal:26379", "[fd00::1]:26379"}, Mode: config.RedisSentinel, Master: "weft",
+		Username: "weft", Password: "s3cret-token", SentinelUsername: "watcher", SentinelPassword: "s3cret-token", DB: 3, Prefix: "acme:weft",
+		TLS: &config.TLS{CA: "testdata/tls/ca.pem", Cert: "testdata/tls/weft.pem", Key: "testdata/tls/weft.key", ServerName: "redis.acme.internal"},
+	}})
 	shop, mini := cfg.Apps[0], cfg.Apps[1]
-	check("shop.pos", shop.Pos.String(), "testdata/full.yaml:13:3")
+	check("shop.pos", shop.Pos.String(), "testdata/full.yaml:26:3")
 	check("shop.token", shop.Token, "s3cret-token")
 	check("shop.key", shop.EncodingAESKey, aesKey)
 	check("shop.previous", *shop.Previous, config.Previous{
@@ -75,7 +85,7 @@ func TestParseFull(t *testing.T) {
 		[]any{"main", 4 * time.Second, time.Minute, 2 * time.Second, true, config.GiveReply, "系统繁忙，请稍后再试"})
 	guard, sw := p.Stages[0], p.Stages[1]
 	check("guard", []any{guard.Name, guard.Plugin, guard.When, guard.WhenPos.Line, guard.OnError.Kind},
-		[]any{"guard", cfg.Plugins[1], `type == "text"`, 53, config.Skip})
+		[]any{"guard", cfg.Plugins[1], `type == "text"`, 77, config.Skip})
 	check("switch", []any{sw.Name, len(sw.Switch), sw.Switch[2].When, sw.Switch[0].Stages[0].Name, sw.Switch[1].Stages[0].Name},
 		[]any{"switch", 3, "", "welcome", "reply"})
 	check("on_error plugin", sw.Switch[0].Stages[0].OnError.Plugin, cfg.Plugins[3])
@@ -99,7 +109,37 @@ func TestParseFull(t *testing.T) {
 	})
 	check("no limits", cfg.Plugins[1].Limits, config.Limits{})
 	check("isolation", []config.Isolation{cfg.Plugins[0].Isolation, cfg.Plugins[1].Isolation}, []config.Isolation{config.IsolationShared, config.IsolationEvent})
-	check("plugin apps", cfg.Plugins[0].Apps, []*config.App{shop, mini})
+	check("plugin apps", cfg.Plugins[0].Apps, cfg.Apps)
+	checkFullAPI(cfg, check)
+}
+
+// checkFullAPI checks what calls WeChat, and who.
+func checkFullAPI(cfg *config.Config, check func(what string, got, want any)) {
+	shop, mini, away, welcome := cfg.Apps[0], cfg.Apps[1], cfg.Apps[2], cfg.Plugins[0]
+	legacy, tokens, orders := cfg.Upstreams[0], cfg.Upstreams[1], cfg.Upstreams[2]
+	check("shop's api", []any{shop.AppSecret, shop.APIBase, shop.API}, []any{"s3cret-token", "https://proxy.acme.cn/wechat", config.API{
+		Timeout: 8 * time.Second, Daily: map[string]int64{"/cgi-bin/user/*": 90_000},
+		Rate: map[string]config.Rate{"POST /cgi-bin/message/custom/send": {Calls: 50, Per: time.Second}, "/cgi-bin/user/*": {Calls: 1000, Per: time.Minute}},
+	}})
+	check("mini's api", []any{mini.APIBase, mini.API}, []any{"https://api.weixin.qq.com", config.API{Timeout: 10 * time.Second}})
+	check("shop's credentials", shop.Credentials, config.Credentials{From: config.FromWeChat, Plain: true})
+	check("mini's credentials", mini.Credentials, config.Credentials{
+		From: config.FromRedis,
+		Keys: config.CredentialKeys{AccessToken: "wx:token", JSAPITicket: "wx:ticket", WxCardTicket: "wx:card"},
+	})
+	check("away's credentials", away.Credentials, config.Credentials{From: config.FromHTTP, Upstream: tokens})
+	check("shop's upstreams", shop.Upstreams, map[string]*config.Upstream{"shop": orders})
+	check("welcome's grants", welcome.Grants, config.Grants{
+		State: true, API: []string{"/cgi-bin/user/*", "POST /cgi-bin/message/**"}, Fetch: map[string]*config.Upstream{"shop": legacy},
+	})
+	check("crm", *cfg.Callers[0], config.Caller{
+		Pos: cfg.Callers[0].Pos, Name: "crm", Hash: sha256.Sum256([]byte("test")), Apps: []string{"shop", "mini"},
+		Paths: []string{"GET /cgi-bin/user/*", "/cgi-bin/message/**"}, Rate: config.Rate{Calls: 50, Per: time.Second},
+	})
+	check("old", *cfg.Callers[1], config.Caller{
+		Pos: cfg.Callers[1].Pos, Name: "old", Hash: sha256.Sum256([]byte("test2")), AllApps: true,
+		Credentials: []config.CredentialKind{config.AccessToken, config.JSAPITicket, config.WxCardTicket},
+	})
 }
 
 func TestPluginConfig(t *testing.T) {
@@ -121,27 +161,27 @@ func TestPluginConfig(t *testing.T) {
 		t.Errorf("configs: got %d, want those of 5 plugins", len(cfg.Apps[0].Configs))
 	}
 	for pointer, want := range map[string]string{
-		"":            "25:7",  // the app's entry
-		"/greeting":   "25:28", // the app's value
-		"/tags/2":     "25:65",
-		"/tags/9":     "25:58", // no such item: the list
-		"/big":        "35:46", // the plugin's value
-		"/a~1b/c":     "35:76",
-		"/no/such":    "25:7",
-		"/greeting/x": "25:28",
+		"":            "46:7",  // the app's entry
+		"/greeting":   "46:28", // the app's value
+		"/tags/2":     "46:65",
+		"/tags/9":     "46:58", // no such item: the list
+		"/big":        "59:46", // the plugin's value
+		"/a~1b/c":     "59:76",
+		"/no/such":    "46:7",
+		"/greeting/x": "46:28",
 	} {
 		if got := shop.PosOf(pointer).String(); got != "testdata/full.yaml:"+want {
 			t.Errorf("PosOf(%q): got %s, want %s", pointer, got, want)
 		}
 	}
-	if got := mini.Pos.String(); got != "testdata/full.yaml:35:5" {
+	if got := mini.Pos.String(); got != "testdata/full.yaml:59:5" {
 		t.Errorf("mini.Pos: got %s", got)
 	}
 }
 
 // TestParseServer reads a file of which nothing but the server section is right.
 func TestParseServer(t *testing.T) {
-	src := "weft: 2\nserver: { admin: \"127.0.0.1:1\", admin_token: \"${SHOP_TOKEN}\" }\n" +
+	src := "weft: 2\nserver: { admin: \"127.0.0.1:1\", admin_token: \"${SHOP_TOKEN}\", key: \"${file:none}\", previous_keys: [ \"${NOT_SET}\" ] }\n" +
 		"apps: { shop: { token: \"${NOT_SET}\", mode: loud } }\npipelin: [\"${file:none}\"]\n"
 	s, problems := config.ParseServer("p.yaml", []byte(src), options())
 	if len(problems) > 0 || s.Admin != "127.0.0.1:1" || s.AdminToken != "s3cret-token" || s.Listen != "127.0.0.1:8080" {
@@ -238,7 +278,7 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(problems)
 	}
 	want := config.Server{Listen: "127.0.0.1:8080", Admin: "127.0.0.1:9090", Data: "data", Inflight: 4096, Drain: 10 * time.Second}
-	if cfg.Server != want || cfg.Store.Dir != "data" {
+	if !reflect.DeepEqual(cfg.Server, want) || cfg.Store.Dir != "data" {
 		t.Errorf("got %+v, %+v", cfg.Server, cfg.Store)
 	}
 	p := cfg.Pipelines[0]
@@ -266,7 +306,7 @@ func TestReference(t *testing.T) {
 		}
 	}
 	for _, name := range []string{
-		"", "server", "store", "store.embedded", "upstreams.*", "forward", "apps.*", "apps.*.previous", "plugins.*", "plugins.*.grants", "plugins.*.limits",
+		"", "server", "store", "store.embedded", "store.redis", "store.redis.tls", "upstreams.*", "callers.*", "forward", "apps.*", "apps.*.previous", "apps.*.api", "apps.*.credentials", "apps.*.credentials.keys", "plugins.*", "plugins.*.grants", "plugins.*.limits",
 		"pipelines.*", "stages[]", "canary", "canary.rollback", "switch[]", "on_error", "reply", "reply.news.articles[]",
 	} {
 		if len(sections[name].Keys) == 0 {

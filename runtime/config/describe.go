@@ -12,7 +12,7 @@ type shape struct {
 	what      string   // for people: "a duration from 1s to 1h, such as 5s"
 	words     []string // the only values, where there are only those
 	pattern   string   // a regular expression of RE2 and ECMA-262 that strings match
-	low, high int64    // of an integer or a size, of a string's bytes, of a list's items; high 0: any number
+	low, high int64    // of an integer or a size, of a string's bytes, of a list's items, of a map's entries (high); high 0: any number
 	keys      string   // a pattern that a map's keys match; "": any
 	elem      *shape   // of a list or a map
 	section   func() described

@@ -18,7 +18,7 @@ type problemCase struct{ name, src, want string }
 
 // problemCases hold the exact text and place of every kind of problem.
 func problemCases() []problemCase {
-	return []problemCase{
+	return append(apiCases(), []problemCase{
 		{"empty", "", `p.yaml:1:1: the file is empty (it begins with weft: 1)`},
 		{"comment only", "# hello\n", `p.yaml:1:1: the file is empty (it begins with weft: 1)`},
 		{"a list", "- a\n", `p.yaml:1:1: must be a mapping, and is a list`},
@@ -54,21 +54,21 @@ p.yaml:4:11: a key that is not a plain text (quote it)
 p.yaml:4:17: a key that is not a plain text (quote it)
 p.yaml:4:26: a key that is not a plain text (quote it)
 p.yaml:4:32: a key that is not a plain text (quote it)`},
-		{"unknown keys", app + "servr: {}\nserver: { listn: x, inflght: 4096 }\ncallers: {}\n" + stages, `
+		{"unknown keys", app + "servr: {}\nserver: { listn: x, inflght: 4096 }\nconsole: {}\n" + stages, `
 p.yaml:4:1: unknown key servr (did you mean server?)
 p.yaml:5:11: server: unknown key listn (did you mean listen?)
 p.yaml:5:21: server: unknown key inflght (did you mean inflight?)
-p.yaml:6:1: unknown key callers`},
+p.yaml:6:1: unknown key console`},
 		{"parts that don't exist yet", app + `pipeline:
   overflow: queue
   late_reply: [repeat]
   stages:
     - { plugin: a, async: true }
 plugins:
-  a: { source: a.wasm, grants: { fetch: {} }, limits: { gpu: 1 } }
+  a: { source: a.wasm, grants: { media: {} }, limits: { gpu: 1 } }
 `, `
 p.yaml:6:16: pipeline.late_reply.0: repeat is not drop
-p.yaml:10:34: plugins.a.grants: unknown key fetch
+p.yaml:10:34: plugins.a.grants: unknown key media
 p.yaml:10:57: plugins.a.limits: unknown key gpu`},
 		{"values of the server", app + `server:
   listen: 8080
@@ -401,7 +401,7 @@ p.yaml:3:54: apps.b.mode: none is not encrypted, compatible or plain`},
 		{"unknown anchor", "weft: 1\napps: *x\n", `p.yaml:2:1: not YAML: an alias (*) of nothing (quote a value that begins with *)`},
 		{"a cycle", "weft: 1\napps: &x { a: *x }\n", `
 p.yaml:2:15: the file is nested deeper than 64 (aliases count each time they are used)`},
-	}
+	}...)
 }
 
 func TestProblems(t *testing.T) {

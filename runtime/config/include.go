@@ -58,17 +58,7 @@ func Includes(file string, src []byte, opt Options) []Include {
 
 // includeKind reads the list of patterns.
 func includeKind() kind[[]Include] {
-	k := listOf("a list of patterns, such as [ \"apps/*.yaml\" ]", pattern())
-	k.shape.high = maxPatterns
-	plain := k.read
-	k.read = func(d *decoder, n *node) ([]Include, bool) {
-		if len(n.items) > maxPatterns {
-			d.add(n.from, fmt.Sprintf("has %d patterns, over %d", len(n.items), maxPatterns), "")
-			return nil, false
-		}
-		return plain(d, n)
-	}
-	return k
+	return atMost(maxPatterns, "patterns", listOf("a list of patterns, such as [ \"apps/*.yaml\" ]", pattern()))
 }
 
 // pattern reads a pattern of files.

@@ -27,6 +27,7 @@ type document struct {
 	server    *Server
 	store     *storeDecl
 	upstreams []*upstreamDecl
+	callers   []*callerDecl
 	apps      []*appDecl
 	plugins   []*pluginDecl
 	pipelines []*pipelineDecl
@@ -34,11 +35,8 @@ type document struct {
 
 	serverNode *node // what server was read from
 	storePos   Pos   // of store, else of the file
+	storeNode  *node // nil where there is none
 }
-
-type storeDecl struct{ embedded *embeddedDecl }
-
-type embeddedDecl struct{ dir string }
 
 // appDecl is an app together with what is resolved later.
 type appDecl struct {
@@ -46,7 +44,12 @@ type appDecl struct {
 	node     *node
 	pipeline *node
 	with     []entry
+
+	credentials credentialsDecl
 }
+
+// absent stands for a section of the app that isn't there.
+func (a *appDecl) absent() *node { return &node{pos: a.node.pos, from: a.node.from, kind: mapping} }
 
 // pluginDecl is a plugin together with its config.
 type pluginDecl struct {
@@ -78,6 +81,10 @@ func documentSection() section[document] {
 			{
 				name: "upstreams", doc: "the business's own services by name",
 				value: to(named("a mapping of names to upstreams", upstreamSection, startUpstream), func(c *document) *[]*upstreamDecl { return &c.upstreams }),
+			},
+			{
+				name: "callers", doc: "the business's systems that call the host, by name",
+				value: to(named("a mapping of names to callers", callerSection, startCaller), func(c *document) *[]*callerDecl { return &c.callers }),
 			},
 			{
 				name: "apps", doc: "official accounts and mini programs by name",
@@ -128,29 +135,19 @@ func serverSection() section[Server] {
 				name: "drain", def: "10s", doc: "time for events in flight when stopping",
 				value: to(duration(0, time.Hour, true), func(s *Server) *time.Duration { return &s.Drain }),
 			},
+			{
+				name: "public", doc: "how browsers reach the host; addresses that they are sent to are made from it, never from a Host header",
+				value: to(safeURL("https://wx.acme.cn", false), func(s *Server) *string { return &s.Public }),
+			},
+			{
+				name: "key", doc: "what the host seals and signs with, the same on all hosts; left out with the embedded store, one is made in data",
+				value: to(serverKey(), func(s *Server) *[]byte { return &s.Key }),
+			},
+			{
+				name: "previous_keys", doc: "keys that are still accepted while the key is being changed",
+				value: to(atMost(maxPreviousKeys, "keys", listOf("a list of keys", serverKey())), func(s *Server) *[][]byte { return &s.PreviousKeys }),
+			},
 		},
-	}
-}
-
-func storeSection() section[storeDecl] {
-	return section[storeDecl]{
-		name: "store",
-		doc:  "where state and the durable queue are kept; changes need a restart",
-		keys: []key[storeDecl]{{
-			name: "embedded", doc: "bbolt in a file of this host; the default",
-			value: to(nested("a mapping", embeddedSection), func(s *storeDecl) **embeddedDecl { return &s.embedded }),
-		}},
-	}
-}
-
-func embeddedSection() section[embeddedDecl] {
-	return section[embeddedDecl]{
-		name: "store.embedded",
-		doc:  "the embedded store",
-		keys: []key[embeddedDecl]{{
-			name: "dir", doc: "folder; server.data where left out",
-			value: to(folder(), func(s *embeddedDecl) *string { return &s.dir }),
-		}},
 	}
 }
 
@@ -171,6 +168,11 @@ func appSection() section[appDecl] {
 				name: "app_id", required: true, doc: "AppID of the account",
 				value: to(matching("an AppID: 1 to 64 letters, digits, _ and -", appIDForm, false),
 					func(a *appDecl) *string { return &a.AppID }),
+			},
+			{
+				name: "app_secret", doc: "AppSecret of the account; required where something calls WeChat",
+				value: to(matching("an AppSecret: 1 to 256 printable ASCII characters without blanks", secretForm, true),
+					func(a *appDecl) *string { return &a.AppSecret }),
 			},
 			{
 				name: "token", required: true, doc: "Token of the account's server settings",
@@ -207,6 +209,22 @@ func appSection() section[appDecl] {
 			{
 				name: "limits", doc: "bounds of the app",
 				value: to(nestedValue("a mapping", appLimitsSection), func(a *appDecl) *AppLimits { return &a.Limits }),
+			},
+			{
+				name: "api_base", def: "https://api.weixin.qq.com", doc: "where WeChat's API is; the secret goes there, so it is https",
+				value: to(safeURL("https://api.weixin.qq.com", true), func(a *appDecl) *string { return &a.APIBase }),
+			},
+			{
+				name: "api", doc: "bounds of calls of WeChat's API, of plugins and callers together",
+				value: to(nestedValue("a mapping", apiSection), func(a *appDecl) *API { return &a.API }),
+			},
+			{
+				name: "credentials", doc: "where the app's access_token and tickets come from",
+				value: to(nestedValue("a mapping", credentialsSection), func(a *appDecl) *credentialsDecl { return &a.credentials }),
+			},
+			{
+				name: "upstreams", doc: "this app's upstreams by the plugins' names for them; go before the plugin's grants.fetch",
+				value: to(upstreamNames(), func(a *appDecl) *map[string]*Upstream { return &a.Upstreams }),
 			},
 			{
 				name: "with", doc: "this app's config of plugins, over the plugin's own (RFC 7386)",
@@ -311,10 +329,20 @@ func grantsSection() section[Grants] {
 	return section[Grants]{
 		name: "plugins.*.grants",
 		doc:  "what a plugin may use",
-		keys: []key[Grants]{{
-			name: "state", doc: "a key-value state of its own in each app",
-			value: to(boolean(), func(g *Grants) *bool { return &g.State }),
-		}},
+		keys: []key[Grants]{
+			{
+				name: "state", doc: "a key-value state of its own in each app",
+				value: to(boolean(), func(g *Grants) *bool { return &g.State }),
+			},
+			{
+				name: "api", doc: "paths of WeChat's API that it may call with the app's token",
+				value: to(patterns(), func(g *Grants) *[]string { return &g.API }),
+			},
+			{
+				name: "fetch", doc: "upstreams that it may call, by its own names for them",
+				value: to(upstreamNames(), func(g *Grants) *map[string]*Upstream { return &g.Fetch }),
+			},
+		},
 	}
 }
 

@@ -276,6 +276,11 @@ func isLoopback(hostport string) bool {
 	if err != nil {
 		return false
 	}
+	return loopbackHost(host)
+}
+
+// loopbackHost tells whether a host is this machine.
+func loopbackHost(host string) bool {
 	ip := net.ParseIP(host)
 	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
 }
@@ -316,6 +321,20 @@ func listOf[V any](what string, elem kind[V]) kind[[]V] {
 		}
 		return out, true
 	}}
+}
+
+// atMost bounds a list, or a mapping. things is what they are called in the plural.
+func atMost[V any](n int, things string, k kind[V]) kind[V] {
+	k.shape.high = int64(n)
+	plain := k.read
+	k.read = func(d *decoder, v *node) (none V, ok bool) {
+		if size := len(v.items) + len(v.entries); size > n {
+			d.add(v.from, fmt.Sprintf("has %d %s, over %d", size, things, n), "")
+			return none, false
+		}
+		return plain(d, v)
+	}
+	return k
 }
 
 // mapOf reads a mapping with keys of the file's choice.

@@ -41,7 +41,7 @@ func TestParseSize(t *testing.T) {
 func TestNearest(t *testing.T) {
 	for in, want := range map[string]string{
 		"listne": "listen", "listen2": "listen", "Listen": "listen", "adminn": "admin", "data_": "data", "grain": "drain",
-		"public": "", "infight": "inflight", "x": "", "": "", "key": "",
+		"jsapi": "", "infight": "inflight", "x": "", "": "", "mail": "", "publc": "public",
 	} {
 		if got := nearest(in, serverSection().names()); got != want {
 			t.Errorf("%s: got %q, want %q", in, got, want)

@@ -19,12 +19,13 @@ func (d *decoder) document(root *node) {
 		serverSection().decode(d, absent, doc.server)
 		d.pop()
 	}
-	doc.storePos = root.at("store")
+	doc.storePos, doc.storeNode = root.at("store"), root.get("store")
 	if doc.serverNode = root.get("server"); doc.serverNode == nil {
 		doc.serverNode = absent
 	}
 	d.checkAdmin(*doc.server, root)
 	d.checkListeners(*doc.server, root)
+	d.checkStore(doc)
 	d.complete(doc)
 }
 
@@ -36,6 +37,7 @@ func (d *decoder) complete(doc *document) {
 	for _, p := range doc.pipelines {
 		p.Unit = d.unit
 	}
+	d.appRefs(doc.apps)
 	d.doc = doc
 }
 
@@ -79,10 +81,7 @@ func (d *decoder) checkListeners(s Server, root *node) {
 func link(units []*decoder) *Config {
 	root := units[0].doc
 	cfg := &Config{Server: *root.server, server: root.serverNode, store: root.storePos}
-	cfg.Store.Dir = cfg.Server.Data
-	if s := root.store; s != nil && s.embedded != nil && s.embedded.dir != "" {
-		cfg.Store.Dir = s.embedded.dir
-	}
+	cfg.Store = root.store.of(cfg.Server)
 	plugins := make(map[string]*pluginDecl, len(root.plugins))
 	names := make([]string, len(root.plugins))
 	for i, p := range root.plugins {
@@ -112,14 +111,18 @@ func link(units []*decoder) *Config {
 			cfg.Apps = append(cfg.Apps, &a.App)
 			d.appKeys(a)
 			d.appBounds(root.server, a)
+			d.appAPI(root, a)
 			d.appPipeline(a, visible)
 			if a.Pipeline != nil && !unread[a.Pipeline] {
 				d.appConfigs(a, uses[a.Pipeline], plugins)
+				d.strayUpstreams(a, uses[a.Pipeline])
 			}
 		}
 	}
 	uniqueApps(units)
 	canaryApps(units, cfg)
+	units[0].callers(cfg)
+	secretless(units, cfg, uses)
 	units[0].hostBounds(cfg)
 	if len(unread) == 0 {
 		units[0].unused(cfg, uses)
@@ -336,7 +339,7 @@ func (d *decoder) appKeys(a *appDecl) {
 func (d *decoder) appBounds(s *Server, a *appDecl) {
 	limits := a.node.get("limits")
 	if limits == nil {
-		appLimitsSection().decode(d, &node{pos: a.node.pos, from: a.node.from, kind: mapping}, &a.Limits)
+		appLimitsSection().decode(d, a.absent(), &a.Limits)
 	}
 	if a.Limits.Inflight > s.Inflight && s.Inflight > 0 {
 		d.warn(limits.at("inflight"), "apps."+show(a.Name)+".limits.inflight is over server.inflight, which bounds all apps together", "")

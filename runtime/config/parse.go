@@ -73,10 +73,10 @@ func Parse(file string, src []byte, opt Options, included ...Source) (*Config, P
 	return cfg, problems
 }
 
-// ParseServer reads the section server of a pipeline.yaml and looks at nothing
-// else of it: a program that has only the address of a running host to know needs
-// neither the secrets of the apps nor a file that is right. Server is nil where
-// Problems.Err is not nil.
+// ParseServer reads the section server of a pipeline.yaml, without its keys, and
+// looks at nothing else of it: a program that has only the address of a running
+// host to know needs neither the secrets of the host and the apps nor a file that
+// is right. Server is nil where Problems.Err is not nil.
 func ParseServer(file string, src []byte, opt Options) (*Server, Problems) {
 	d := newDecoder(file, opt, new(usage))
 	s := new(Server)
@@ -89,7 +89,7 @@ func ParseServer(file string, src []byte, opt Options) (*Server, Problems) {
 				k = k.Alias
 			}
 			if k.Value == "server" {
-				n = (&reader{d: d}).node(doc.Content[i+1], 2)
+				n = (&reader{d: d}).node(withoutKeys(doc.Content[i+1]), 2)
 				break
 			}
 		}
@@ -104,6 +104,24 @@ func ParseServer(file string, src []byte, opt Options) (*Server, Problems) {
 	return s, problems
 }
 
+// withoutKeys is the section server without the keys that seal and sign.
+func withoutKeys(n *yaml.Node) *yaml.Node {
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	if n.Kind != yaml.MappingNode {
+		return n
+	}
+	out := *n
+	out.Content = nil
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if k := n.Content[i].Value; k != "key" && k != "previous_keys" {
+			out.Content = append(out.Content, n.Content[i], n.Content[i+1])
+		}
+	}
+	return &out
+}
+
 // decoder collects what is found on the way through one file.
 type decoder struct {
 	file       string
@@ -115,7 +133,7 @@ type decoder struct {
 	expand     *expander
 	problems   []Problem
 	plugins    []pluginRef     // references that are resolved once all plugins are known
-	forwards   []upstreamRef   // the same of upstreams
+	upstreams  []upstreamRef   // the same of upstreams
 	canaryRefs []canaryRef     // the apps that canaries name
 	unnamed    []*Stage        // stages that get the name of their plugin
 	hidden     map[*Stage]bool // stages whose name is an expanded value

@@ -1,5 +1,7 @@
 package config
 
+import "reflect"
+
 // Restart tells what of c a host that runs running can't take over: keys of
 // server, and the store, which hold as long as the process does. It is empty
 // where there is nothing.
@@ -14,7 +16,8 @@ func (c *Config) Restart(running *Config) Problems {
 			differs("server."+k.name, c.server.at(k.name))
 		}
 	}
-	if c.Store.Dir != running.Store.Dir && c.Server.Data == running.Server.Data {
+	moved := c.Store.Dir != running.Store.Dir && (c.Server.Data == running.Server.Data || c.Store.Redis != nil || running.Store.Redis != nil)
+	if moved || !reflect.DeepEqual(c.Store.Redis, running.Store.Redis) {
 		differs("store", c.store)
 	}
 	return ps

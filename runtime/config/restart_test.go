@@ -21,6 +21,7 @@ func TestRestart(t *testing.T) {
 	}
 	other := map[string]string{
 		"listen": "127.0.0.1:1", "admin": "127.0.0.1:2", "admin_token": "${SHOP_TOKEN}", "data": "./elsewhere", "drain": "11s", "inflight": "7",
+		"public": "https://wx.acme.cn", "key": "${SERVER_KEY}",
 	}
 	plain := parse("weft: 1\n")
 	for _, s := range config.Reference() {
@@ -28,7 +29,7 @@ func TestRestart(t *testing.T) {
 			continue
 		}
 		for _, k := range s.Keys {
-			if other[k.Name] == "" {
+			if other[k.Name] == "" && k.Name != "previous_keys" {
 				t.Errorf("server.%s is not tried", k.Name)
 			}
 		}
@@ -47,9 +48,28 @@ func TestRestart(t *testing.T) {
 			t.Errorf("%s in another place: %v", key, got)
 		}
 	}
+	if got := parse("weft: 1\nserver: { previous_keys: [ \"${SERVER_KEY}\" ] }\n").Restart(plain); len(got) != 1 || !strings.Contains(got[0].Text, "server.previous_keys") {
+		t.Errorf("previous_keys: %v", got)
+	}
 	stored := parse("weft: 1\nstore: { embedded: { dir: ./elsewhere } }\n")
 	if got := stored.Restart(plain); len(got) != 1 || got[0].Pos.Line != 2 || !strings.Contains(got[0].Text, "store is not") {
 		t.Errorf("another store: %v", got)
+	}
+	redis := func(more string) *config.Config {
+		return parse("weft: 1\nserver: { key: \"${SERVER_KEY}\" }\nstore: { redis: { addrs: [ \"10.0.0.1:1\" ]" + more + " } }\n")
+	}
+	one := redis("")
+	for what, c := range map[string][2]*config.Config{
+		"another password": {redis(`, password: "${SHOP_TOKEN}"`), one}, "TLS": {redis(", tls: true"), one}, "another prefix": {one, redis(", prefix: x")},
+		"Redis in place of the embedded store": {one, parse("weft: 1\nserver: { key: \"${SERVER_KEY}\" }\n")},
+		"the embedded store in place of Redis": {parse("weft: 1\nserver: { key: \"${SERVER_KEY}\" }\n"), one},
+	} {
+		if got := c[0].Restart(c[1]); len(got) != 1 || !strings.HasPrefix(got[0].Text, "store is not") || strings.Contains(got[0].String(), "s3cret") {
+			t.Errorf("%s: %v", what, got)
+		}
+	}
+	if got := redis(", tls: false, mode: single, db: 0").Restart(one); len(got) != 0 {
+		t.Errorf("the same Redis: %v", got)
 	}
 	if got := stored.Restart(stored); len(got) != 0 {
 		t.Errorf("the same: %v", got)

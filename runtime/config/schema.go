@@ -130,6 +130,9 @@ func (w schemaWriter) value(s shape) schemaObject {
 		if s.keys != "" {
 			out["propertyNames"] = schemaObject{"pattern": s.keys}
 		}
+		if s.high > 0 {
+			out["maxProperties"] = s.high
+		}
 		return out
 	case "list":
 		return listSchema(s, w.value(*s.elem))

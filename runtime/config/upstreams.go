@@ -76,18 +76,48 @@ func upstreamSection() section[upstreamDecl] {
 func upstreamURL() kind[string] {
 	what := "an address such as http://10.0.3.7:8080/path"
 	return single(shape{form: "string", what: what}, true, func(s string) (string, error) {
-		u, err := url.Parse(s)
-		switch {
-		case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.Opaque != "":
-			return "", notThat()
-		case len(s) > maxURL:
-			return "", fmt.Errorf("has over %d bytes", maxURL)
-		case u.User != nil:
+		u, err := httpURL(s)
+		if err == nil && u.User != nil {
 			return "", errors.New("holds a user: give it as headers: { Authorization: … }")
-		case strings.Contains(s, "#"):
-			return "", errors.New("holds a #, which no server gets to see")
 		}
-		return s, nil
+		return s, err
+	})
+}
+
+// httpURL parses an address of http or https.
+func httpURL(s string) (*url.URL, error) {
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.Opaque != "":
+		return nil, notThat()
+	case len(s) > maxURL:
+		return nil, fmt.Errorf("has over %d bytes", maxURL)
+	case strings.Contains(s, "#"):
+		return nil, errors.New("holds a #, which no server gets to see")
+	}
+	return u, nil
+}
+
+// safeURL reads an address that secrets are sent to, or that users are sent to:
+// https, or http to this machine; without a slash at its end. Only with path may
+// it have one.
+func safeURL(example string, path bool) kind[string] {
+	what := "an https address such as " + example + "; http only to this machine"
+	return single(shape{form: "string", what: what}, true, func(s string) (string, error) {
+		u, err := httpURL(s)
+		switch {
+		case err != nil:
+			return "", err
+		case u.User != nil:
+			return "", errors.New("holds a user")
+		case strings.Contains(s, "?"):
+			return "", errors.New("holds a query")
+		case u.Scheme == "http" && !loopbackHost(u.Hostname()):
+			return "", errors.New("is not encrypted on its way")
+		case !path && strings.Trim(u.Path, "/") != "":
+			return "", errors.New("holds a path")
+		}
+		return strings.TrimRight(s, "/"), nil
 	})
 }
 
@@ -188,8 +218,8 @@ func forwardKind() kind[*Forward] {
 			if n.unknown || !forwardSection().decode(d, n, f) {
 				return nil, false
 			}
-			if f.to != nil && !f.to.unknown {
-				d.forwards = append(d.forwards, upstreamRef{node: f.to, path: d.where() + ".to", forward: &f.Forward})
+			if f.to != nil {
+				d.refer(f.to, d.where()+".to", func(u *Upstream) { f.To = u })
 			}
 			return &f.Forward, true
 		},
@@ -198,9 +228,38 @@ func forwardKind() kind[*Forward] {
 
 // upstreamRef is an upstream's name where one is used.
 type upstreamRef struct {
-	node    *node
-	path    string
-	forward *Forward
+	node *node
+	path string
+	set  func(*Upstream)
+}
+
+// refer keeps an upstream's name, to be found when all are known.
+func (d *decoder) refer(n *node, path string, set func(*Upstream)) {
+	if !n.unknown {
+		d.upstreams = append(d.upstreams, upstreamRef{node: n, path: path, set: set})
+	}
+}
+
+// upstreamNames reads a mapping of the plugins' names for upstreams to names of
+// upstreams.
+func upstreamNames() kind[map[string]*Upstream] {
+	inner := reference("the name of an upstream")
+	k := mapOf("a mapping of a plugin's names to upstreams, such as { orders: acme-orders }", inner)
+	k.shape.keys = nameForm.String()
+	return kind[map[string]*Upstream]{shape: k.shape, read: func(d *decoder, n *node) (map[string]*Upstream, bool) {
+		for _, e := range n.entries {
+			if !nameForm.MatchString(e.key) {
+				d.add(e.pos, show(e.key)+" is not "+nameWhat, "")
+			}
+		}
+		names, ok := k.read(d, n)
+		out := make(map[string]*Upstream, len(names))
+		for name, ref := range names {
+			out[name] = nil
+			d.refer(ref, d.where()+"."+show(name), func(u *Upstream) { out[name] = u })
+		}
+		return out, ok
+	}}
 }
 
 // takeUpstreams puts the root's upstreams into cfg.
@@ -215,26 +274,28 @@ func takeUpstreams(cfg *Config, decls []*upstreamDecl) map[string]*Upstream {
 	return all
 }
 
-// resolveUpstreams fills in the upstreams that stages of the file name.
+// resolveUpstreams fills in the upstreams that the file names.
 func (d *decoder) resolveUpstreams(upstreams map[string]*Upstream) {
-	for _, ref := range d.forwards {
-		if ref.forward.To = upstreams[ref.node.text]; ref.forward.To == nil {
+	for _, ref := range d.upstreams {
+		if u := upstreams[ref.node.text]; u != nil {
+			ref.set(u)
+		} else {
 			d.addAt(ref.node.pos, ref.path+": there is no upstream "+ref.node.shown(), d.adviceFor(ref.node, slices.Sorted(maps.Keys(upstreams))))
 		}
 	}
 }
 
-// idleUpstreams warns of the root's upstreams that no stage of any file names.
+// idleUpstreams warns of the root's upstreams that no file names.
 func (d *decoder) idleUpstreams(units []*decoder) {
 	used := map[string]bool{}
 	for _, u := range units {
-		for _, ref := range u.forwards {
+		for _, ref := range u.upstreams {
 			used[ref.node.text] = true
 		}
 	}
 	for _, u := range d.doc.upstreams {
 		if !used[u.Name] {
-			d.warn(u.Pos, "no stage uses upstream "+show(u.Name), "")
+			d.warn(u.Pos, "nothing uses upstream "+show(u.Name), "")
 		}
 	}
 }

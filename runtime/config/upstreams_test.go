@@ -64,15 +64,15 @@ p.yaml:4:14: upstreams.x: url is missing (it is an address such as http://10.0.3
   x6: { url: "http://h/` + strings.Repeat("s3cret-token", 200) + `" }
 ` + use, `
 p.yaml:5:13: upstreams.x.url: the value is not an address such as http://10.0.3.7:8080/path
-p.yaml:6:3: warning: no stage uses upstream x2
+p.yaml:6:3: warning: nothing uses upstream x2
 p.yaml:6:14: upstreams.x2.url: the value holds a user: give it as headers: { Authorization: … } (it is an address such as http://10.0.3.7:8080/path)
-p.yaml:7:3: warning: no stage uses upstream x3
+p.yaml:7:3: warning: nothing uses upstream x3
 p.yaml:7:14: upstreams.x3.url: the value holds a #, which no server gets to see (it is an address such as http://10.0.3.7:8080/path)
-p.yaml:8:3: warning: no stage uses upstream x4
+p.yaml:8:3: warning: nothing uses upstream x4
 p.yaml:8:14: upstreams.x4.url: the value is not an address such as http://10.0.3.7:8080/path
-p.yaml:9:3: warning: no stage uses upstream x5
+p.yaml:9:3: warning: nothing uses upstream x5
 p.yaml:9:14: upstreams.x5.url: the value is not an address such as http://10.0.3.7:8080/path
-p.yaml:10:3: warning: no stage uses upstream x6
+p.yaml:10:3: warning: nothing uses upstream x6
 p.yaml:10:14: upstreams.x6.url: the value has over 2048 bytes (it is an address such as http://10.0.3.7:8080/path)`},
 		{"networks", `upstreams:
   x: { url: "http://h", private: [ 10.0.3.7/24, "10.0.0.0/33", "169.254.0.0/16", "fe80::1", "::ffff:10.0.0.1", host ] }
@@ -100,7 +100,7 @@ p.yaml:10:7: upstreams.x.headers: "A b" is not the name of a header field
 p.yaml:11:12: upstreams.x.headers.Key: the value is not a header field's value: 1 to 4096 printable ASCII characters
 p.yaml:12:7: upstreams.x.headers: key stands here twice, in another letter case (keep one)
 p.yaml:12:12: upstreams.x.headers.key: the value is not a header field's value: 1 to 4096 printable ASCII characters
-p.yaml:13:3: warning: no stage uses upstream x2
+p.yaml:13:3: warning: nothing uses upstream x2
 p.yaml:13:43: upstreams.x2.headers: the value is not the name of a host, with or without a port
 p.yaml:13:61: upstreams.x2.headers: Host stands here twice, in another letter case (keep one)`},
 		{"the rest", "upstreams: { x: { url: \"http://h\", timeout: 2m, secret: \"s3cret token\", connections: 0, breaker: {} } }\n" + use, `
@@ -116,7 +116,7 @@ pipeline:
     - { name: c, forward: legacy }
     - { name: d, forward: { to: "${SHOP_TOKEN}", as: raw }, when: 'true' }
 `, `
-p.yaml:4:14: warning: no stage uses upstream legacy
+p.yaml:4:14: warning: nothing uses upstream legacy
 p.yaml:7:24: pipeline.stages.0.forward.to: there is no upstream legcy (did you mean legacy?)
 p.yaml:7:35: pipeline.stages.0.forward.as: xml is not raw or json
 p.yaml:8:18: pipeline.stages.1.forward: to is missing (it is the name of an upstream)

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"crypto/sha256"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -13,6 +14,7 @@ type Config struct {
 	Server    Server
 	Store     Store
 	Upstreams []*Upstream // in the order of the file
+	Callers   []*Caller   // in the order of the file
 	Apps      []*App      // the root's in the order of the file, then each included file's
 	Plugins   []*Plugin   // in the order of the file
 	Pipelines []*Pipeline // as Apps
@@ -29,11 +31,52 @@ type Server struct {
 	Data       string // folder, absolute or relative to the working directory
 	Inflight   int    // events at once, over all apps
 	Drain      time.Duration
+	Public     string // scheme, host and port that browsers reach the host at; "" where nothing is said
+	// Key is what the host derives its own keys from, KeySize bytes, a secret; nil:
+	// the file has none, which is only so with the embedded store.
+	Key          []byte
+	PreviousKeys [][]byte // of the same form, still accepted, a secret each
 }
+
+// KeySize is the length of Server.Key in bytes.
+const KeySize = 32
 
 // Store is the section store.
 type Store struct {
-	Dir string // folder of the embedded store
+	Dir   string // folder of the embedded store; "" where Redis is set
+	Redis *Redis // nil: the embedded store
+}
+
+// RedisMode says what stands behind the addresses of a Redis.
+type RedisMode string
+
+// The modes of Redis.
+const (
+	RedisSingle   RedisMode = "single"   // one server
+	RedisSentinel RedisMode = "sentinel" // Sentinels, which know the primary
+	RedisCluster  RedisMode = "cluster"  // some nodes of a cluster
+)
+
+// Redis is the section store.redis.
+type Redis struct {
+	Addrs            []string // HOST:PORT, one with RedisSingle
+	Mode             RedisMode
+	Master           string // how Sentinels call the primary; RedisSentinel only
+	Username         string
+	Password         string // a secret
+	SentinelUsername string
+	SentinelPassword string // a secret
+	TLS              *TLS   // nil: plain
+	DB               int    // 0 with RedisCluster
+	Prefix           string // of every key
+}
+
+// TLS is how a connection is encrypted. Paths are absolute or relative to the
+// working directory.
+type TLS struct {
+	CA         string // file of certificates, PEM; "": the system's
+	Cert, Key  string // files of the host's own certificate; both or none
+	ServerName string // that the certificate must have; "": the host of the address
 }
 
 // Upstream is an entry of upstreams: a service of the business. It may be a
@@ -53,6 +96,36 @@ type Upstream struct {
 	stranger bool
 }
 
+// Caller is an entry of callers: a system of the business, and what it may do.
+type Caller struct {
+	Pos         Pos
+	Name        string
+	Hash        [sha256.Size]byte // of its key
+	AllApps     bool
+	Apps        []string // names, of apps that may not be there; none with AllApps
+	Paths       []string // patterns of WeChat's paths: see API
+	Credentials []CredentialKind
+	Rate        Rate // zero: no bound
+	// Open says that Options.NoEnv left a value of it open.
+	Open bool
+}
+
+// CredentialKind is what a caller may read.
+type CredentialKind string
+
+// The kinds of credentials.
+const (
+	AccessToken  CredentialKind = "access_token"
+	JSAPITicket  CredentialKind = "jsapi_ticket"
+	WxCardTicket CredentialKind = "wx_card_ticket"
+)
+
+// Rate is how many calls go through in a time.
+type Rate struct {
+	Calls int
+	Per   time.Duration // a second or a minute
+}
+
 // AppType is the kind of an app.
 type AppType string
 
@@ -68,6 +141,7 @@ type App struct {
 	Name           string
 	Type           AppType
 	AppID          string
+	AppSecret      string // a secret; "" where there is none
 	Token          string // a secret
 	EncodingAESKey string // 43 characters, a secret; "" in plain mode
 	Mode           string // encrypted, compatible or plain
@@ -77,10 +151,44 @@ type App struct {
 	Labels         map[string]string
 	Pipeline       *Pipeline
 	Limits         AppLimits
+	APIBase        string // of WeChat's API: https, or http to this machine; no slash at its end
+	API            API
+	Credentials    Credentials
+	Upstreams      map[string]*Upstream // by the plugins' names for them; as Grants.Fetch, which it goes before
 	// Configs holds the merged config of each plugin that the app's pipeline
 	// uses, by the plugin's name.
 	Configs map[string]PluginConfig
 }
+
+// API bounds an app's calls of WeChat's API, of plugins and callers together.
+// A pattern is [METHOD ]/segment/…, where * is any segment and ** any number of
+// them, also none; a call counts with every pattern that it matches.
+type API struct {
+	Timeout time.Duration    // of one call; of a stream, between bytes
+	Rate    map[string]Rate  // by pattern
+	Daily   map[string]int64 // calls a day, China's, by pattern, all hosts together
+}
+
+// CredentialSource says who fetches an app's credentials.
+type CredentialSource string
+
+// The sources of credentials.
+const (
+	FromWeChat CredentialSource = "wechat" // the host
+	FromHTTP   CredentialSource = "http"   // a service, which the host asks
+	FromRedis  CredentialSource = "redis"  // somebody who puts them into the store's Redis
+)
+
+// Credentials is where an app's access_token and tickets come from.
+type Credentials struct {
+	From     CredentialSource
+	Plain    bool           // FromWeChat: by the older call, not stable_token
+	Upstream *Upstream      // FromHTTP; nil where Options.NoEnv left it open
+	Keys     CredentialKeys // FromRedis
+}
+
+// CredentialKeys are keys in Redis, as they stand; "" where a kind has none.
+type CredentialKeys struct{ AccessToken, JSAPITicket, WxCardTicket string }
 
 // AppLimits are the bounds of an app.
 type AppLimits struct {
@@ -154,6 +262,8 @@ func (p *Plugin) StateOwner() string {
 // Grants is what a plugin may use.
 type Grants struct {
 	State bool
+	API   []string             // patterns of WeChat's paths: see API
+	Fetch map[string]*Upstream // by the plugin's own names; nil where Options.NoEnv left it open
 }
 
 // Limits are the operator's; 0 where there is none.

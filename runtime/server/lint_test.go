@@ -117,7 +117,7 @@ pipeline:
 upstreams:
   old: { url: "https://example.com" }
 pipeline:
-  stages: [ { reply: { text: x } } ]`, `5:3: warning: no stage uses upstream old`},
+  stages: [ { reply: { text: x } } ]`, `5:3: warning: nothing uses upstream old`},
 		{"a config that breaks the schema", `
 plugins:
   a:
