@@ -58,9 +58,9 @@ p.yaml:11:9: store.redis.db: 70000 is not a whole number from 0 to 65535
 p.yaml:12:13: store.redis.prefix: "{weft}" is not 1 to 64 letters, digits, . _ : and -
 p.yaml:13:5: store.redis: unknown key pool`},
 		{"no addresses of Redis", app + key + "store: { redis: { addrs: [] } }\n" + stages, `
-p.yaml:5:19: store.redis.addrs: is empty (it has one address at least: HOST:PORT, such as 10.0.3.5:6379)`},
+p.yaml:5:19: store.redis.addrs: is empty (it is a list of addresses, one at least)`},
 		{"Redis that isn't there", app + key + "store: { redis: {} }\n" + stages, `
-p.yaml:5:10: store.redis: addrs is missing (it is a list of addresses)`},
+p.yaml:5:10: store.redis: addrs is missing (it is a list of addresses, one at least)`},
 		{"one server of many", app + key + "store: { redis: { addrs: [ \"a:1\", \"b:1\" ], master: m, tls: { cert: c.pem } } }\n" + stages, `
 p.yaml:5:26: store.redis.addrs: mode single has one address (keep one, or say mode: sentinel or mode: cluster)
 p.yaml:5:52: store.redis.master has a meaning with mode sentinel only (leave it out)

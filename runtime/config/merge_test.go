@@ -241,6 +241,10 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("weft: 1\npipelines:\n  main: &m\n    stages: [ { switch: [ { stages: [ { reply: { text: hi } } ] } ] } ]\n  b: *m\n"))
 	f.Add([]byte("weft: 1\nserver: { admin_token: \"${A}\", drain: ${B:-1s}\n# x\n"))
 	f.Add([]byte("weft: 1\nplugins: { p: { source: p, isolation: app, limits: { fuel: 100000, state: 1TiB, host_calls: 1, response: 1KiB, log: 64KiB } } }\n"))
+	f.Add([]byte("weft: 1\nserver: { key: \"${K}\" }\nstore: { redis: { addrs: [ \"h:1\", \"[::1]:2\" ], mode: sentinel, master: m, tls: { cert: c, key: k } } }\n" +
+		"callers: { c: { key: \"sha256:9F86D081884C7D659A2FEAA0C55AD015A3BF4F1B2B0B822CD15D6C15B0F00A08\", apps: all, paths: [ \"GET /a/*/**\" ], rate: 5/m } }\n"))
+	f.Add([]byte("weft: 1\nupstreams: { u: { url: 'http://h' } }\napps: { a: { type: official, app_id: a, token: t, mode: plain, api_base: 'http://[::1]/x/', api: { rate: { /a: 1/s }, daily: { /a/**: 5 } }, " +
+		"credentials: { from: http, upstream: u }, upstreams: { o: u } } }\nplugins: { p: { source: p, grants: { api: [ /a ], fetch: { o: u } } } }\npipeline: { stages: [ { plugin: p } ] }\n"))
 	f.Add([]byte("a: &a [*a, *a]\n"))
 	full, err := os.ReadFile("testdata/full.yaml")
 	if err != nil {

@@ -121,8 +121,7 @@ func redisSection() section[Redis] {
 
 // redisAddrs reads a list of HOST:PORT, one at least.
 func redisAddrs() kind[[]string] {
-	const what = "HOST:PORT, such as 10.0.3.5:6379"
-	addr := text(what, func(s string) error {
+	addr := text("HOST:PORT, such as 10.0.3.5:6379", func(s string) error {
 		_, port, err := net.SplitHostPort(s)
 		if n, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil || n == 0 || !addrForm.MatchString(s) {
 			return notThat()
@@ -130,17 +129,7 @@ func redisAddrs() kind[[]string] {
 		return nil
 	})
 	addr.shape.pattern = addrForm.String()
-	k := atMost(maxAddrs, "addresses", listOf("a list of addresses", addr))
-	k.shape.low = 1
-	plain := k.read
-	k.read = func(d *decoder, n *node) ([]string, bool) {
-		if n.isNull() || n.kind == list && len(n.items) == 0 {
-			d.add(n.from, "is empty", "it has one address at least: "+what)
-			return nil, false
-		}
-		return plain(d, n)
-	}
-	return k
+	return atMost(maxAddrs, "addresses", atLeastOne("a list of addresses, one at least", addr))
 }
 
 // tlsKind reads true, false or a mapping.
