@@ -71,7 +71,7 @@ p.yaml:5:10: store.redis: master is missing (it is the name that the Sentinels h
 p.yaml:5:63: store.redis.db: a cluster has database 0 only (leave it out)
 p.yaml:5:85: store.redis.sentinel_password has a meaning with mode sentinel only (leave it out)`},
 		{"callers", app + `callers:
-  a: { apps: shop, paths: [ /cgi-bin/a* ], credential: [ token ] }
+  a: { apps: shop, paths: [ /cgi-bin/a** ], credential: [ token ] }
   b: { key: wk_s3cret, apps: [ shp, "X!" ], paths: [ /a/../b, get /a, /cgi-bin/token, "GET  /a", a, "/a//b", /a/, "/%2e" ] }
   c: { key: "s3cret-token", apps: all, paths: [ "/**" ], rate: 0/s }
   d: { key: "` + hash + `", apps: [ shop ], paths: [ /a ], rate: 5/h, send: true }
@@ -80,14 +80,14 @@ p.yaml:5:85: store.redis.sentinel_password has a meaning with mode sentinel only
 p.yaml:3:3: warning: apps.shop: app_secret is missing: caller c may use its credentials (without it such calls fail)
 p.yaml:5:3: callers.a: key is missing (it is the SHA-256 of a key: sha256: and 64 hex digits)
 p.yaml:5:14: callers.a.apps: shop is not a list of apps, or the word all (write [shop], or all)
-p.yaml:5:29: callers.a.paths.0: "/cgi-bin/a*" holds a * beside other characters: it stands for a whole segment, ** for any number of them (it is a path of WeChat's API, such as /cgi-bin/user/* or "POST /cgi-bin/message/**")
-p.yaml:5:58: callers.a.credential.0: token is not access_token, jsapi_ticket or wx_card_ticket
+p.yaml:5:29: callers.a.paths.0: "/cgi-bin/a**" holds ** beside other characters: it stands for whole segments (it is a path of WeChat's API, such as /cgi-bin/user/* or "POST /cgi-bin/message/**")
+p.yaml:5:59: callers.a.credential.0: token is not access_token, jsapi_ticket or wx_card_ticket
 p.yaml:6:13: callers.b.key: the value is a key itself, which stands in no file: weft caller new prints its hash. Make a new one, this one has been seen (it is the SHA-256 of a key: sha256: and 64 hex digits)
 p.yaml:6:32: warning: callers.b.apps.0: there is no app shp (did you mean shop?)
 p.yaml:6:37: warning: callers.b.apps.1: there is no app "X!"
-p.yaml:6:54: callers.b.paths.0: "/a/../b" holds a . or .. as a segment (it is a path of WeChat's API, such as /cgi-bin/user/* or "POST /cgi-bin/message/**")
+p.yaml:6:54: callers.b.paths.0: "/a/../b" holds a segment of dots (it is a path of WeChat's API, such as /cgi-bin/user/* or "POST /cgi-bin/message/**")
 p.yaml:6:63: callers.b.paths.1: "get /a" is not a path of WeChat's API, such as /cgi-bin/user/* or "POST /cgi-bin/message/**"
-p.yaml:6:71: callers.b.paths.2: "/cgi-bin/token" is where tokens come from, which is open to nobody (it is a path of WeChat's API, such as /cgi-bin/user/* or "POST /cgi-bin/message/**")
+p.yaml:6:71: callers.b.paths.2: "/cgi-bin/token" answers with a credential, which is open to nobody: see credential of callers (it is a path of WeChat's API, such as /cgi-bin/user/* or "POST /cgi-bin/message/**")
 p.yaml:6:87: callers.b.paths.3: "GET  /a" is not a path of WeChat's API, such as /cgi-bin/user/* or "POST /cgi-bin/message/**"
 p.yaml:6:98: callers.b.paths.4: a is not a path of WeChat's API, such as /cgi-bin/user/* or "POST /cgi-bin/message/**"
 p.yaml:6:101: callers.b.paths.5: "/a//b" is not a path of WeChat's API, such as /cgi-bin/user/* or "POST /cgi-bin/message/**"
@@ -112,14 +112,14 @@ p.yaml:6:3: warning: callers.b may do nothing (it needs apps, and paths or crede
   b: { key: "` + strings.Replace(hash, "0a", "0A", 9) + `", apps: [ shop ], paths: [ /a ] }
 ` + stages, `
 p.yaml:6:13: callers.b.key: caller a has this key, too (give each a key of its own: weft caller new b)`},
-		{"the app's API", shopWith(`app_secret: "a b", api_base: "http://proxy.acme.cn", api: { timeout: 1ms, rate: { "cgi-bin": 1/s, /a: 1, "GET /cgi-bin/*/**": 5/m }, daily: { /a: 0, "/cgi-bin/u*": 1 } }`) + stages, `
+		{"the app's API", shopWith(`app_secret: "a b", api_base: "http://proxy.acme.cn", api: { timeout: 1ms, rate: { "cgi-bin": 1/s, /a: 1, "GET /cgi-bin/*/**": 5/m }, daily: { /a: 0, "PUSH /cgi-bin/u*": 1 } }`) + stages, `
 p.yaml:3:75: apps.shop.app_secret: the value is not an AppSecret: 1 to 256 printable ASCII characters without blanks
 p.yaml:3:92: apps.shop.api_base: the value is not encrypted on its way (it is an https address such as https://api.weixin.qq.com; http only to this machine)
 p.yaml:3:132: apps.shop.api.timeout: 1ms is not a duration from 100ms to 5m
 p.yaml:3:145: apps.shop.api.rate: cgi-bin is not a path of WeChat's API, such as /cgi-bin/user/* or "POST /cgi-bin/message/**"
 p.yaml:3:165: apps.shop.api.rate."/a": 1 is not a rate such as 50/s or 100/m, at most 999999
 p.yaml:3:209: apps.shop.api.daily."/a": 0 is not a whole number from 1 to 1000000000000
-p.yaml:3:212: apps.shop.api.daily: "/cgi-bin/u*" holds a * beside other characters: it stands for a whole segment, ** for any number of them`},
+p.yaml:3:212: apps.shop.api.daily: "PUSH /cgi-bin/u*" is not a path of WeChat's API, such as /cgi-bin/user/* or "POST /cgi-bin/message/**"`},
 		{"credentials", shopWith("credentials: { from: wechat, keys: { token: t }, upstream: tokns }") + `  b: { type: official, app_id: b, token: t, mode: plain, credentials: { from: http, plain: false } }
   c: { type: official, app_id: c, token: t, mode: plain, credentials: { from: redis, keys: { access_token: "" } } }
   d: { type: official, app_id: d, token: t, mode: plain, credentials: { from: redis } }

@@ -72,8 +72,8 @@ func credentialKeysSection() section[CredentialKeys] {
 				value: to(anyText(512), func(k *CredentialKeys) *string { return &k.JSAPITicket }),
 			},
 			{
-				name: string(WxCardTicket), doc: "key of the wx_card_ticket",
-				value: to(anyText(512), func(k *CredentialKeys) *string { return &k.WxCardTicket }),
+				name: string(WXCardTicket), doc: "key of the wx_card_ticket",
+				value: to(anyText(512), func(k *CredentialKeys) *string { return &k.WXCardTicket }),
 			},
 		},
 	}

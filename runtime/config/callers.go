@@ -57,7 +57,7 @@ func callerSection() section[callerDecl] {
 			},
 			{
 				name: "credential", doc: "credentials that it may read",
-				value: to(listOf("a list of credentials", oneOf(AccessToken, JSAPITicket, WxCardTicket)),
+				value: to(listOf("a list of credentials", oneOf(AccessToken, JSAPITicket, WXCardTicket)),
 					func(c *callerDecl) *[]CredentialKind { return &c.Credentials }),
 			},
 			{

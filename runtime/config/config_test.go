@@ -125,7 +125,7 @@ func checkFullAPI(cfg *config.Config, check func(what string, got, want any)) {
 	check("shop's credentials", shop.Credentials, config.Credentials{From: config.FromWeChat, Plain: true})
 	check("mini's credentials", mini.Credentials, config.Credentials{
 		From: config.FromRedis,
-		Keys: config.CredentialKeys{AccessToken: "wx:token", JSAPITicket: "wx:ticket", WxCardTicket: "wx:card"},
+		Keys: config.CredentialKeys{AccessToken: "wx:token", JSAPITicket: "wx:ticket", WXCardTicket: "wx:card"},
 	})
 	check("away's credentials", away.Credentials, config.Credentials{From: config.FromHTTP, Upstream: tokens})
 	check("shop's upstreams", shop.Upstreams, map[string]*config.Upstream{"shop": orders})
@@ -138,7 +138,7 @@ func checkFullAPI(cfg *config.Config, check func(what string, got, want any)) {
 	})
 	check("old", *cfg.Callers[1], config.Caller{
 		Pos: cfg.Callers[1].Pos, Name: "old", Hash: sha256.Sum256([]byte("test2")), AllApps: true,
-		Credentials: []config.CredentialKind{config.AccessToken, config.JSAPITicket, config.WxCardTicket},
+		Credentials: []config.CredentialKind{config.AccessToken, config.JSAPITicket, config.WXCardTicket},
 	})
 }
 

@@ -11,7 +11,7 @@ import (
 
 // Forms of patterns of WeChat's paths, and of rates.
 var (
-	patternForm = regexp.MustCompile(`^([A-Z]{3,16} )?(/([A-Za-z0-9._~-]+|\*\*?))+$`)
+	patternForm = regexp.MustCompile(`^((GET|HEAD|POST|PUT|PATCH|DELETE) )?(/[A-Za-z0-9._~*-]+)+$`)
 	rateForm    = regexp.MustCompile(`^[1-9][0-9]{0,5}/[sm]$`)
 )
 
@@ -21,11 +21,15 @@ const (
 	patternWhat     = `a path of WeChat's API, such as /cgi-bin/user/* or "POST /cgi-bin/message/**"`
 )
 
-// tokenPaths are where WeChat gives out tokens, which is open to nobody.
-func tokenPaths() []string { return []string{"/cgi-bin/token", "/cgi-bin/stable_token"} }
+// givesCredential tells whether what a path answers is a credential, which is open
+// to nobody.
+func givesCredential(path string) bool {
+	return slices.Contains([]string{"/cgi-bin/token", "/cgi-bin/stable_token", "/cgi-bin/ticket/getticket"}, path) ||
+		strings.HasPrefix(path, "/cgi-bin/component/") || strings.HasPrefix(path, "/sns/")
+}
 
-// pathPattern reads [METHOD ]/segment/…, where * is any segment and ** any number
-// of them.
+// pathPattern reads [METHOD ]/segment/…, where * is any part of a segment and **
+// any number of segments.
 func pathPattern() kind[string] {
 	return single(shape{form: "string", what: patternWhat, pattern: patternForm.String()}, false, func(s string) (string, error) {
 		return s, checkPattern(s)
@@ -35,18 +39,19 @@ func pathPattern() kind[string] {
 func checkPattern(s string) error {
 	path := s[strings.LastIndexByte(s, ' ')+1:]
 	segments := strings.Split(path, "/")
-	partly := func(seg string) bool { return strings.Contains(seg, "*") && seg != "*" && seg != "**" }
+	dots := func(seg string) bool { return seg != "" && strings.Trim(seg, ".") == "" }
+	mixed := func(seg string) bool { return strings.Contains(seg, "**") && seg != "**" }
 	switch {
-	case len(s) > maxPathPattern:
+	case len(path) > maxPathPattern:
 		return errors.New("has over " + strconv.Itoa(maxPathPattern) + " bytes")
-	case slices.ContainsFunc(segments, partly):
-		return errors.New("holds a * beside other characters: it stands for a whole segment, ** for any number of them")
+	case slices.ContainsFunc(segments, mixed):
+		return errors.New("holds ** beside other characters: it stands for whole segments")
 	case !patternForm.MatchString(s):
 		return notThat()
-	case slices.Contains(segments, ".") || slices.Contains(segments, ".."):
-		return errors.New("holds a . or .. as a segment")
-	case slices.Contains(tokenPaths(), path):
-		return errors.New("is where tokens come from, which is open to nobody")
+	case slices.ContainsFunc(segments, dots):
+		return errors.New("holds a segment of dots")
+	case givesCredential(path):
+		return errors.New("answers with a credential, which is open to nobody: see credential of callers")
 	}
 	return nil
 }

@@ -110,7 +110,7 @@ var notOfShape = regexp.MustCompile(`there is no plugin|there is no pipeline|doe
 	`|a second stage|is not a file|only the last branch|not a number that JSON|is out of range|is short for|^apps\.f\.callback_path` +
 	`|without quotes YAML reads|only a stage with plugin|fuel: 1e9|a second document|a percentage over 0|own plugin|may not use state|a state of its own|state of another plugin|own state without it|no answer that one could compare|can have a (canary|shadow)` +
 	`|two stores|server\.key is missing|has one address|meaning with|database 0|go together|has this key, too|(master|upstream|keys) is missing|there is no (upstream|Redis)` +
-	`|not encrypted on its way|holds a path|holds a \. or|where tokens come from|"h:(0|70000)"`)
+	`|not encrypted on its way|holds a path|segment of dots|answers with a credential|holds \*\* beside|"h:(0|70000)"`)
 
 // TestSchemaRefuses: of every problem that Parse has with a file's shape, the
 // schema has one, too, at the same place.

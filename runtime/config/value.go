@@ -117,7 +117,7 @@ type CredentialKind string
 const (
 	AccessToken  CredentialKind = "access_token"
 	JSAPITicket  CredentialKind = "jsapi_ticket"
-	WxCardTicket CredentialKind = "wx_card_ticket"
+	WXCardTicket CredentialKind = "wx_card_ticket"
 )
 
 // Rate is how many calls go through in a time.
@@ -161,8 +161,9 @@ type App struct {
 }
 
 // API bounds an app's calls of WeChat's API, of plugins and callers together.
-// A pattern is [METHOD ]/segment/…, where * is any segment and ** any number of
-// them, also none; a call counts with every pattern that it matches.
+// A pattern is [METHOD ]/segment/…, where * is any part of a segment and **, a
+// segment of its own, any number of segments; a call counts with every pattern
+// that it matches.
 type API struct {
 	Timeout time.Duration    // of one call; of a stream, between bytes
 	Rate    map[string]Rate  // by pattern
@@ -188,7 +189,7 @@ type Credentials struct {
 }
 
 // CredentialKeys are keys in Redis, as they stand; "" where a kind has none.
-type CredentialKeys struct{ AccessToken, JSAPITicket, WxCardTicket string }
+type CredentialKeys struct{ AccessToken, JSAPITicket, WXCardTicket string }
 
 // AppLimits are the bounds of an app.
 type AppLimits struct {
