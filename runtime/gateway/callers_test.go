@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/weft-dev/weft/runtime/store/storetest"
 )
 
 // shows is a request's header with a key.
@@ -25,7 +27,7 @@ func crm(change func(*CallerConfig)) CallerConfig {
 }
 
 func TestCallersAdmit(t *testing.T) {
-	c := NewCallers(newFakeClock().Now)
+	c := NewCallers(storetest.NewClock().Now)
 	for _, h := range []http.Header{nil, shows("wk_crm")} {
 		if _, err := c.Admit(h); err == nil {
 			t.Errorf("%v is admitted where there are no callers", h)
@@ -112,7 +114,7 @@ func TestCallerScope(t *testing.T) {
 }
 
 func TestCallersReload(t *testing.T) {
-	clock := newFakeClock()
+	clock := storetest.NewClock()
 	c := NewCallers(clock.Now)
 	use := func(key string) (n int) {
 		for range 100 {
@@ -149,7 +151,7 @@ func TestCallersReload(t *testing.T) {
 	if held.For("shop") != nil || held.For("club") == nil {
 		t.Error("a request that is under way has the scope that it began with")
 	}
-	clock.add(time.Second)
+	clock.Advance(time.Second)
 	if n := use("new"); n != 50 {
 		t.Errorf("%d of 50 a second later", n)
 	}
@@ -165,7 +167,7 @@ func TestCallersReload(t *testing.T) {
 
 // TestCallersHammer: requests beside reloads find one of the two sets.
 func TestCallersHammer(t *testing.T) {
-	c := NewCallers(newFakeClock().Now)
+	c := NewCallers(storetest.NewClock().Now)
 	sets := [][]CallerConfig{{crm(nil)}, {crm(func(c *CallerConfig) { c.Apps = []string{"club"} })}}
 	c.Set(sets[0])
 	var admitted [4]int

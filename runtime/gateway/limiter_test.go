@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/weft-dev/weft/runtime/store/storetest"
 )
 
 // globScope is a scope of one pattern, for tests.
@@ -25,26 +27,6 @@ func endpoint(pattern string, r Rate, daily int64) EndpointLimit {
 	return EndpointLimit{Pattern: pattern, Paths: globScope(pattern), Rate: r, Daily: daily}
 }
 
-// fakeClock is a time that tests set.
-type fakeClock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func newFakeClock() *fakeClock { return &fakeClock{now: time.Unix(1_800_000_000, 0)} }
-
-func (c *fakeClock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *fakeClock) add(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
 // takeAll takes until it is refused, at most 10,000 times, and returns the
 // refusal.
 func takeAll(l *Limiter, app, method, path string) (n int, refused *LimitError) {
@@ -60,7 +42,7 @@ func takeAll(l *Limiter, app, method, path string) (n int, refused *LimitError) 
 }
 
 func TestLimiter(t *testing.T) {
-	clock := newFakeClock()
+	clock := storetest.NewClock()
 	l := NewLimiter(LimiterOptions{Now: clock.Now})
 	l.Set(map[string][]EndpointLimit{
 		"shop": {endpoint("/cgi-bin/*", Rate{10, time.Second}, 0), endpoint("POST /cgi-bin/b", Rate{3, time.Second}, 0)},
@@ -86,7 +68,7 @@ func TestLimiter(t *testing.T) {
 	if n, refused := takeAll(l, "none", "GET", "/cgi-bin/b"); refused != nil {
 		t.Errorf("an app without limits: %d, %v", n, refused)
 	}
-	clock.add(time.Second)
+	clock.Advance(time.Second)
 	if n, _ := takeAll(l, "shop", "GET", "/cgi-bin/b"); n != 10 {
 		t.Errorf("a second later: %d", n)
 	}
@@ -94,7 +76,7 @@ func TestLimiter(t *testing.T) {
 
 // TestLimiterReload: what was used stays used, by app and pattern.
 func TestLimiterReload(t *testing.T) {
-	clock := newFakeClock()
+	clock := storetest.NewClock()
 	l := NewLimiter(LimiterOptions{Now: clock.Now})
 	set := func(shop ...EndpointLimit) { l.Set(map[string][]EndpointLimit{"shop": shop}) }
 	set(endpoint("/a", Rate{10, time.Second}, 0), endpoint("/b", Rate{10, time.Second}, 100))
@@ -121,7 +103,7 @@ func TestLimiterReload(t *testing.T) {
 
 // TestLimiterHammer: reloads beside calls lose nothing of what was used.
 func TestLimiterHammer(t *testing.T) {
-	clock := newFakeClock()
+	clock := storetest.NewClock()
 	l := NewLimiter(LimiterOptions{Now: clock.Now})
 	set := func() {
 		l.Set(map[string][]EndpointLimit{"shop": {endpoint("/a", Rate{1000, time.Second}, 0), endpoint("/*", Rate{}, 700)}})
