@@ -23,7 +23,7 @@ func (g globScope) Allows(method, p string) bool {
 	return err == nil && match && m == method
 }
 
-func endpoint(pattern string, r Rate, daily int64) EndpointLimit {
+func limitOf(pattern string, r Rate, daily int64) EndpointLimit {
 	return EndpointLimit{Pattern: pattern, Paths: globScope(pattern), Rate: r, Daily: daily}
 }
 
@@ -45,8 +45,8 @@ func TestLimiter(t *testing.T) {
 	clock := storetest.NewClock()
 	l := NewLimiter(LimiterOptions{Now: clock.Now})
 	l.Set(map[string][]EndpointLimit{
-		"shop": {endpoint("/cgi-bin/*", Rate{10, time.Second}, 0), endpoint("POST /cgi-bin/b", Rate{3, time.Second}, 0)},
-		"club": {endpoint("/cgi-bin/*", Rate{5, time.Second}, 0)},
+		"shop": {limitOf("/cgi-bin/*", Rate{10, time.Second}, 0), limitOf("POST /cgi-bin/b", Rate{3, time.Second}, 0)},
+		"club": {limitOf("/cgi-bin/*", Rate{5, time.Second}, 0)},
 	})
 	n, refused := takeAll(l, "shop", "POST", "/cgi-bin/b")
 	if n != 3 || refused == nil || refused.Of != "POST /cgi-bin/b" || refused.Limit != "3/s" || refused.Wait <= 0 {
@@ -79,23 +79,23 @@ func TestLimiterReload(t *testing.T) {
 	clock := storetest.NewClock()
 	l := NewLimiter(LimiterOptions{Now: clock.Now})
 	set := func(shop ...EndpointLimit) { l.Set(map[string][]EndpointLimit{"shop": shop}) }
-	set(endpoint("/a", Rate{10, time.Second}, 0), endpoint("/b", Rate{10, time.Second}, 100))
+	set(limitOf("/a", Rate{10, time.Second}, 0), limitOf("/b", Rate{10, time.Second}, 100))
 	takeAll(l, "shop", "GET", "/a")
-	set(endpoint("/b", Rate{20, time.Second}, 100), endpoint("/a", Rate{100, time.Second}, 0))
+	set(limitOf("/b", Rate{20, time.Second}, 100), limitOf("/a", Rate{100, time.Second}, 0))
 	if n, _ := takeAll(l, "shop", "GET", "/a"); n != 0 {
 		t.Errorf("an empty bucket is empty under another rate, and gave %d", n)
 	}
 	if n, _ := takeAll(l, "shop", "GET", "/b"); n != 20 {
 		t.Errorf("a full bucket is full under another rate, and gave %d", n)
 	}
-	set(endpoint("/b", Rate{}, 50))
+	set(limitOf("/b", Rate{}, 50))
 	if n, refused := takeAll(l, "shop", "GET", "/b"); n != 30 || refused.Limit != "50 a day" {
 		t.Errorf("the day's count goes on: %d, %v", n, refused)
 	}
 	if _, refused := takeAll(l, "shop", "GET", "/a"); refused != nil {
 		t.Errorf("a limit that is gone: %v", refused)
 	}
-	set(endpoint("/b", Rate{}, 60))
+	set(limitOf("/b", Rate{}, 60))
 	if n, _ := takeAll(l, "shop", "GET", "/b"); n != 10 {
 		t.Errorf("a higher limit of the same day: %d", n)
 	}
@@ -106,7 +106,7 @@ func TestLimiterHammer(t *testing.T) {
 	clock := storetest.NewClock()
 	l := NewLimiter(LimiterOptions{Now: clock.Now})
 	set := func() {
-		l.Set(map[string][]EndpointLimit{"shop": {endpoint("/a", Rate{1000, time.Second}, 0), endpoint("/*", Rate{}, 700)}})
+		l.Set(map[string][]EndpointLimit{"shop": {limitOf("/a", Rate{1000, time.Second}, 0), limitOf("/*", Rate{}, 700)}})
 	}
 	set()
 	var taken [4]int

@@ -16,17 +16,17 @@ import (
 	"github.com/weft-dev/weft/runtime/store/bolt"
 )
 
-// shared is a store of counters that hosts share, which may be away.
-type shared struct {
+// counters is a store of counters that hosts share, which may be away.
+type counters struct {
 	mu     sync.Mutex
 	counts map[string]int64
 	asked  int
 	away   bool
 }
 
-func newShared() *shared { return &shared{counts: make(map[string]int64)} }
+func newCounters() *counters { return &counters{counts: make(map[string]int64)} }
 
-func (s *shared) Apply(_ context.Context, op store.Op) (store.Result, error) {
+func (s *counters) Apply(_ context.Context, op store.Op) (store.Result, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.asked++
@@ -40,14 +40,14 @@ func (s *shared) Apply(_ context.Context, op store.Op) (store.Result, error) {
 	return store.Result{Applied: true, Number: s.counts[op.Key]}, nil
 }
 
-func (s *shared) set(away bool) {
+func (s *counters) set(away bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.away = away
 }
 
 // total is what the store has counted.
-func (s *shared) total() (sum int64) {
+func (s *counters) total() (sum int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, n := range s.counts {
@@ -56,37 +56,37 @@ func (s *shared) total() (sum int64) {
 	return sum
 }
 
-// town is some hosts with one store.
-type town struct {
+// fleet is some hosts with one store.
+type fleet struct {
 	hosts []*Limiter
 	stop  context.CancelFunc
 	done  sync.WaitGroup
 	log   *bytes.Buffer
 }
 
-func newTown(t *testing.T, hosts int, s CountStore, daily int64) *town {
+func newFleet(t *testing.T, hosts int, s CountStore, daily int64) *fleet {
 	ctx, cancel := context.WithCancel(t.Context())
-	town := &town{stop: cancel, log: new(bytes.Buffer)}
-	log := slog.New(slog.NewTextHandler(town.log, nil))
+	f := &fleet{stop: cancel, log: new(bytes.Buffer)}
+	log := slog.New(slog.NewTextHandler(f.log, nil))
 	for range hosts {
 		l := NewLimiter(LimiterOptions{Store: s, Logger: log})
-		l.Set(map[string][]EndpointLimit{"shop": {endpoint("/a", Rate{}, daily)}})
-		town.hosts = append(town.hosts, l)
-		town.done.Go(func() { l.Run(ctx) })
+		l.Set(map[string][]EndpointLimit{"shop": {limitOf("/a", Rate{}, daily)}})
+		f.hosts = append(f.hosts, l)
+		f.done.Go(func() { l.Run(ctx) })
 	}
-	t.Cleanup(town.end)
-	return town
+	t.Cleanup(f.end)
+	return f
 }
 
-func (town *town) end() {
-	town.stop()
-	town.done.Wait()
+func (f *fleet) end() {
+	f.stop()
+	f.done.Wait()
 }
 
 // take has each host take n in turn, the keepers between.
-func (town *town) take(n int) (taken int) {
+func (f *fleet) take(n int) (taken int) {
 	for range n {
-		for _, l := range town.hosts {
+		for _, l := range f.hosts {
 			if l.Take("shop", "GET", "/a") == nil {
 				taken++
 			}
@@ -100,10 +100,10 @@ func (town *town) take(n int) (taken int) {
 // the store for few of them.
 func TestDailyShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newShared()
-		town := newTown(t, 8, s, 90_000)
+		s := newCounters()
+		f := newFleet(t, 8, s, 90_000)
 		synctest.Wait()
-		taken := town.take(15_000)
+		taken := f.take(15_000)
 		if taken > 90_000+8 || taken < 90_000-400 {
 			t.Errorf("%d of 90000 were made", taken)
 		}
@@ -111,7 +111,7 @@ func TestDailyShared(t *testing.T) {
 			t.Errorf("the store was asked %d times", s.asked)
 		}
 		t.Logf("%d of 90000 calls, the store was asked %d times", taken, s.asked)
-		err := town.hosts[0].Take("shop", "GET", "/a")
+		err := f.hosts[0].Take("shop", "GET", "/a")
 		var e *LimitError
 		if !errors.As(err, &e) || e.Limit != "90000 a day" || e.Wait <= 0 || e.Wait > 24*time.Hour {
 			t.Errorf("got %v", err)
@@ -122,12 +122,12 @@ func TestDailyShared(t *testing.T) {
 // TestDailyUneven: one busy host gets what the idle ones leave.
 func TestDailyUneven(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newShared()
-		town := newTown(t, 8, s, 10_000)
+		s := newCounters()
+		f := newFleet(t, 8, s, 10_000)
 		synctest.Wait()
 		taken := 0
 		for range 12_000 {
-			if town.hosts[3].Take("shop", "GET", "/a") == nil {
+			if f.hosts[3].Take("shop", "GET", "/a") == nil {
 				taken++
 			}
 			synctest.Wait()
@@ -135,7 +135,7 @@ func TestDailyUneven(t *testing.T) {
 		if taken > 10_000 || taken < 10_000-8*50 {
 			t.Errorf("%d of 10000", taken)
 		}
-		town.end() // what the others hold is given back
+		f.end() // what the others hold is given back
 		if total := s.total(); total != int64(taken) {
 			t.Errorf("%d calls, the store counts %d", taken, total)
 		}
@@ -145,22 +145,22 @@ func TestDailyUneven(t *testing.T) {
 // TestDailyMidnight: China's midnight begins a new count.
 func TestDailyMidnight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newShared()
-		town := newTown(t, 1, s, 100)
+		s := newCounters()
+		f := newFleet(t, 1, s, 100)
 		time.Sleep(time.Until(time.Date(2000, 1, 5, 15, 59, 59, 0, time.UTC)))
-		if n := town.take(200); n != 100 {
+		if n := f.take(200); n != 100 {
 			t.Fatalf("the first day: %d", n)
 		}
 		var e *LimitError
-		if err := town.hosts[0].Take("shop", "GET", "/a"); !errors.As(err, &e) || e.Wait != time.Second {
+		if err := f.hosts[0].Take("shop", "GET", "/a"); !errors.As(err, &e) || e.Wait != time.Second {
 			t.Errorf("got %v", err)
 		}
 		time.Sleep(999 * time.Millisecond)
-		if n := town.take(1); n != 0 {
+		if n := f.take(1); n != 0 {
 			t.Error("a call before midnight")
 		}
 		time.Sleep(time.Millisecond)
-		if n := town.take(200); n != 100 {
+		if n := f.take(200); n != 100 {
 			t.Errorf("the second day: %d", n)
 		}
 		if s.counts["shop/10961//a"] != 100 || s.counts["shop/10962//a"] != 100 {
@@ -173,29 +173,29 @@ func TestDailyMidnight(t *testing.T) {
 // counted is in the store when it is back.
 func TestDailyStoreAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newShared()
-		town := newTown(t, 2, s, 1000)
+		s := newCounters()
+		f := newFleet(t, 2, s, 1000)
 		synctest.Wait()
-		before := town.take(200) // 400 in all
+		before := f.take(200) // 400 in all
 		s.set(true)
-		during := town.take(100) // 600 in all
+		during := f.take(100) // 600 in all
 		if before != 400 || during != 200 {
 			t.Fatalf("%d, then %d went through", before, during)
 		}
 		time.Sleep(10 * time.Second)
-		if n := strings.Count(town.log.String(), "daily limits are this host's own"); n != 2 {
-			t.Errorf("two hosts said it %d times:\n%s", n, town.log)
+		if n := strings.Count(f.log.String(), "daily limits are this host's own"); n != 2 {
+			t.Errorf("two hosts said it %d times:\n%s", n, f.log)
 		}
 		s.set(false)
 		time.Sleep(dailyRetry)
 		synctest.Wait()
-		if n := strings.Count(town.log.String(), "those of all hosts again"); n != 2 {
-			t.Errorf("two hosts said %d times that it is back:\n%s", n, town.log)
+		if n := strings.Count(f.log.String(), "those of all hosts again"); n != 2 {
+			t.Errorf("two hosts said %d times that it is back:\n%s", n, f.log)
 		}
 		if total := s.total(); total < 600 || total > 620 {
 			t.Errorf("the store counts %d of 600", total)
 		}
-		if after := town.take(1000); after > 400 || after < 380 {
+		if after := f.take(1000); after > 400 || after < 380 {
 			t.Errorf("%d of 400 that are left went through", after)
 		}
 	})
@@ -204,17 +204,17 @@ func TestDailyStoreAway(t *testing.T) {
 // TestDailyStoreAwayAllDay: a host alone goes up to the limit, not beyond.
 func TestDailyStoreAwayAllDay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newShared()
+		s := newCounters()
 		s.set(true)
-		town := newTown(t, 1, s, 300)
-		if n := town.take(1000); n != 300 {
+		f := newFleet(t, 1, s, 300)
+		if n := f.take(1000); n != 300 {
 			t.Errorf("%d of 300", n)
 		}
 		if s.asked > 10 {
 			t.Errorf("a store that is away was asked %d times for 1000 calls", s.asked)
 		}
 		s.set(false)
-		town.end()
+		f.end()
 		if s.total() != 300 {
 			t.Errorf("the store counts %d", s.total())
 		}
@@ -224,12 +224,12 @@ func TestDailyStoreAwayAllDay(t *testing.T) {
 // TestDailyRestart: a host that comes again goes on where all were.
 func TestDailyRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newShared()
-		first := newTown(t, 1, s, 500)
+		s := newCounters()
+		first := newFleet(t, 1, s, 500)
 		synctest.Wait()
 		n := first.take(200)
 		first.end()
-		second := newTown(t, 1, s, 500)
+		second := newFleet(t, 1, s, 500)
 		synctest.Wait()
 		if n += second.take(1000); n != 500 {
 			t.Errorf("%d of 500", n)
@@ -248,7 +248,7 @@ func TestDailyBolt(t *testing.T) {
 	taken, wait := make([]int, 2), sync.WaitGroup{}
 	for i := range taken {
 		l := NewLimiter(LimiterOptions{Store: s, Now: func() time.Time { return now }})
-		l.Set(map[string][]EndpointLimit{"shop": {endpoint("/a", Rate{}, 2000)}})
+		l.Set(map[string][]EndpointLimit{"shop": {limitOf("/a", Rate{}, 2000)}})
 		ctx, cancel := context.WithCancel(t.Context())
 		var keeper sync.WaitGroup
 		keeper.Go(func() { l.Run(ctx) })
