@@ -28,6 +28,10 @@ type assembly struct {
 	pool     *gateway.Pool              // that has the upstreams
 	// upstreams are those whose address is right, by name in pipeline.yaml.
 	upstreams map[string]*gateway.Upstream
+	ways      *ways                              // that have the outlets; nil: there are none
+	outlets   map[string]outlet                  // by app, of those that call WeChat
+	limits    map[string][]gateway.EndpointLimit // of outlets
+	callers   []gateway.CallerConfig
 	set       *pipeline.Set
 	// problems is all that was found, warnings included; with an error in it
 	// the assembly must not serve.
@@ -45,6 +49,7 @@ type assembly struct {
 type assembleOptions struct {
 	sandbox   *sandbox.Sandbox // outlives the assembly
 	upstreams *gateway.Pool    // likewise
+	ways      *ways            // likewise; nil: nothing calls WeChat
 	state     sandbox.State
 	layers    *layers // of shadows; nil: they have no state
 	log       *slog.Logger
@@ -73,6 +78,8 @@ func assemble(ctx context.Context, cfg *config.Config, opt assembleOptions) (*as
 
 		pool:      opt.upstreams,
 		upstreams: make(map[string]*gateway.Upstream, len(cfg.Upstreams)),
+
+		ways: opt.ways, outlets: make(map[string]outlet), limits: make(map[string][]gateway.EndpointLimit),
 	}
 	a.loadPlugins(ctx, opt)
 	a.setConfigs(ctx, opt.lastGood)
@@ -83,13 +90,16 @@ func assemble(ctx context.Context, cfg *config.Config, opt assembleOptions) (*as
 		a.openAccounts(time.Now())
 	}
 	a.openUpstreams()
+	a.openOutlets()
+	a.readCallers()
 	a.buildPipelines(opt)
 	return a, nil
 }
 
-// close gives back plugins and connections.
+// close gives back plugins and connections. Nobody may use them any more.
 func (a *assembly) close(ctx context.Context) error {
 	var errs []error
+	a.closeOutlets()
 	for _, u := range a.upstreams {
 		a.pool.Close(u)
 	}

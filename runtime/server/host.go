@@ -26,7 +26,6 @@ import (
 	"github.com/weft-dev/weft/runtime/pipeline"
 	"github.com/weft-dev/weft/runtime/sandbox"
 	"github.com/weft-dev/weft/runtime/store"
-	"github.com/weft-dev/weft/runtime/store/bolt"
 	"github.com/weft-dev/weft/runtime/telemetry"
 )
 
@@ -53,6 +52,7 @@ type Host struct {
 	state     *pluginState     // likewise: plugins of another state share no instances
 	layers    *layers
 	upstreams *gateway.Pool // likewise
+	ways      *ways         // likewise
 	engine    *pipeline.Engine
 	metrics   *telemetry.Metrics
 	recorder  recorder
@@ -145,6 +145,7 @@ func (h *Host) start(ctx context.Context) error {
 		return fmt.Errorf("starting the pipelines: %w", err)
 	}
 	h.accept(ctx, s)
+	h.ways.use(s.assembly)
 	h.layers.use(s.usesLayer())
 	h.layers.tidy(ctx)
 	h.startReloads(ctx)
@@ -171,11 +172,14 @@ func (h *Host) openParts(ctx context.Context, cfg *config.Config) error {
 	if err := os.MkdirAll(cfg.Server.Data, 0o700); err != nil {
 		return fmt.Errorf("server.data: %w: choose a folder that the host may write", err)
 	}
-	opened, err := bolt.Open(ctx, bolt.Options{Dir: cfg.Store.Dir, Logger: h.log})
+	opened, foreign, err := openStoreOf(ctx, &cfg.Store, h.log)
 	if err != nil {
-		return fmt.Errorf("opening the store: %w", err)
+		return err
 	}
 	h.store = opened
+	if h.ways, err = openWays(cfg, opened, foreign, h.metrics, h.log); err != nil {
+		return err
+	}
 	h.state = &pluginState{store: opened, log: h.log, recorder: &h.recorder}
 	if h.layers, err = openLayers(ctx, h.state); err != nil {
 		return err
@@ -195,6 +199,7 @@ func (h *Host) openParts(ctx context.Context, cfg *config.Config) error {
 		newPluginMetrics(func() map[string]*sandbox.Plugin { return h.current.Load().assembly.plugins }),
 		newQueueMetrics(h.engine),
 		newUpstreamMetrics(h.upstreams),
+		newCredentialMetrics(h.ways.credentials),
 		newCanaryMetrics(h.engine.Canaries),
 		newBoundMetrics(h.engine),
 	} {
@@ -228,6 +233,7 @@ func (h *Host) assemble(ctx context.Context, cfg *config.Config, root *version) 
 	a, err := assemble(ctx, cfg, assembleOptions{
 		sandbox:   h.sandbox,
 		upstreams: h.upstreams,
+		ways:      h.ways,
 		state:     h.state,
 		layers:    h.layers,
 		log:       h.log,
@@ -267,6 +273,7 @@ func (h *Host) open(ctx context.Context) error {
 	h.health = &health{store: h.store}
 	public := newEcho(h.log)
 	h.health.route(public)
+	h.gatewayRoutes(public)
 	// Whatever method, so that the answer to a wrong one is ours.
 	public.RouteNotFound("/wx/:app", func(ec echo.Context) error { return h.current.Load().callbacks.byName(ec) })
 	public.RouteNotFound("/*", func(ec echo.Context) error { return h.current.Load().callbacks.byPath(ec) })
@@ -346,7 +353,7 @@ func (h *Host) closeAll(ctx context.Context) error {
 	defer cancel()
 	errs = append(errs, h.reloads.close(ending))
 	if serving := h.current.Load(); serving != nil {
-		errs = append(errs, serving.assembly.close(ending))
+		errs = append(errs, serving.retire(ending), serving.assembly.close(ending))
 	}
 	if h.layers != nil {
 		h.layers.close()
@@ -355,6 +362,9 @@ func (h *Host) closeAll(ctx context.Context) error {
 		if err := h.sandbox.Close(ending); err != nil {
 			errs = append(errs, fmt.Errorf("closing the sandbox: %w", err))
 		}
+	}
+	if h.ways != nil {
+		h.ways.close()
 	}
 	if h.store != nil {
 		errs = append(errs, h.store.Close())

@@ -197,9 +197,12 @@ func (h *Host) swap(ctx context.Context, s *selection) ReloadResult {
 	h.layers.use(s.usesLayer())
 	drained := h.engine.Swap(s.assembly.set)
 	h.current.Store(next)
+	h.ways.use(s.assembly)
 	h.announce(ctx, s.assembly)
 	h.reloads.retiring.Go(func() {
 		<-drained // by the end of the engine at the latest
+		// Requests end with their callers, and with the listener: there is no error.
+		_ = old.retire(context.WithoutCancel(ctx))
 		h.closeAssembly(ctx, old.assembly)
 		h.layers.tidy(context.WithoutCancel(ctx))
 	})

@@ -23,6 +23,7 @@ func (h *Host) answerStatus(ec echo.Context) error {
 		Canaries:  canariesStatus(h.engine.Canaries()),
 		Shadows:   shadowsStatus(h.engine.Shadows()),
 		Upstreams: upstreamStatuses(h.upstreams), Bounds: boundsOf(h.engine.Load()),
+		Credentials: credentialStatuses(h.ways.credentials.Stats(), time.Now()),
 	}
 	if units := h.units.status.Load(); units != nil {
 		doc.Units = *units
@@ -35,16 +36,17 @@ func (h *Host) answerStatus(ec echo.Context) error {
 }
 
 type statusDoc struct {
-	Version    string                 `json:"version"` // of the host
-	Generation generationStatus       `json:"generation"`
-	Reload     reloadStatus           `json:"reload"`
-	Units      []unitStatus           `json:"units"`     // the root first, then by name
-	Plugins    []pluginStatus         `json:"plugins"`   // by name
-	Upstreams  []upstreamStatus       `json:"upstreams"` // by name
-	Queues     map[string]queueStatus `json:"queues"`    // by name: events; without the ones that can't be read
-	Canaries   []canaryStatus         `json:"canaries"`  // by pipeline and stage
-	Shadows    []shadowStatus         `json:"shadows"`   // by pipeline and stage
-	Bounds     boundsStatus           `json:"bounds"`
+	Version     string                 `json:"version"` // of the host
+	Generation  generationStatus       `json:"generation"`
+	Reload      reloadStatus           `json:"reload"`
+	Units       []unitStatus           `json:"units"`       // the root first, then by name
+	Plugins     []pluginStatus         `json:"plugins"`     // by name
+	Upstreams   []upstreamStatus       `json:"upstreams"`   // by name
+	Credentials []credentialStatus     `json:"credentials"` // by app and kind
+	Queues      map[string]queueStatus `json:"queues"`      // by name: events; without the ones that can't be read
+	Canaries    []canaryStatus         `json:"canaries"`    // by pipeline and stage
+	Shadows     []shadowStatus         `json:"shadows"`     // by pipeline and stage
+	Bounds      boundsStatus           `json:"bounds"`
 }
 
 // generationStatus is the configuration that serves: the first since the start

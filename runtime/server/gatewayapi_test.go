@@ -1,0 +1,344 @@
+package server
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/weft-dev/weft/runtime/simulator"
+)
+
+// testSecret is the AppSecret of the tests' app at the fake WeChat.
+const testSecret = "0123456789abcdefTestAppSecret"
+
+// keyLine is a caller's entry in pipeline.yaml, without its scope.
+func keyLine(name, key string) string {
+	sum := sha256.Sum256([]byte(key))
+	return fmt.Sprintf("  %s: { key: \"sha256:%s\"", name, hex.EncodeToString(sum[:]))
+}
+
+// The callers of the gateway's tests.
+const (
+	crmKey    = "wk_crm"
+	legacyKey = "wk_legacy"
+	slowKey   = "wk_slow"
+)
+
+// gatewaySections are two apps at a fake WeChat, one without a secret, and
+// callers.
+func gatewaySections(base string) string {
+	return "apps:\n" +
+		"  shop: { type: official, app_id: " + testAppID + ", token: " + testToken + ", mode: plain, app_secret: " + testSecret + ", api_base: \"" + base + "\" }\n" +
+		"  bare: { type: official, app_id: wx1111111111111111, token: " + testToken + ", mode: plain }\n" +
+		"callers:\n" +
+		keyLine("crm", crmKey) + ", apps: [shop, bare, later], paths: [\"GET /cgi-bin/user/*\", \"/cgi-bin/message/**\"] }\n" +
+		keyLine("legacy", legacyKey) + ", apps: [shop], credential: [access_token, jsapi_ticket] }\n" +
+		keyLine("slow", slowKey) + ", apps: [shop], paths: [\"/cgi-bin/**\"], rate: 1/m }\n" +
+		"pipeline: { stages: [ { reply: { text: hello } } ] }\n"
+}
+
+// gatewayTown is a host before a fake WeChat.
+type gatewayTown struct {
+	*testHost
+	wechat *simulator.WeChat
+	file   string
+}
+
+func newGatewayTown(t *testing.T) *gatewayTown {
+	t.Helper()
+	w := simulator.New(simulator.Options{})
+	w.Set(simulator.App{ID: testAppID, Secret: testSecret})
+	srv := httptest.NewServer(w)
+	t.Cleanup(func() { w.Close(); srv.Close() })
+	file := writeConfig(t, gatewaySections(srv.URL))
+	g := &gatewayTown{testHost: startHost(t, file), wechat: w, file: file}
+	t.Cleanup(http.DefaultClient.CloseIdleConnections)
+	return g
+}
+
+// call sends a request of a caller and returns the answer with its body.
+func (g *gatewayTown) call(t testing.TB, method, path, key, body string) (*http.Response, string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, g.url(path), strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if key != "" {
+		r.Header.Set("Authorization", "Bearer "+key)
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, string(answer)
+}
+
+// codeOf is the code of an error of ours, "" of what is none.
+func codeOf(answer string) string {
+	var body errorBody
+	if json.Unmarshal([]byte(answer), &body) != nil {
+		return ""
+	}
+	return body.Error.Code
+}
+
+// TestGateway: a call goes to WeChat with the app's token, and its answer comes
+// back; errcodes are told in headers.
+func TestGateway(t *testing.T) {
+	g := newGatewayTown(t)
+	resp, answer := g.call(t, http.MethodGet, "/api/shop/cgi-bin/user/get?lang=zh_CN", crmKey, "")
+	if resp.StatusCode != http.StatusOK || !strings.Contains(answer, `"total"`) {
+		t.Errorf("user/get: %d %s", resp.StatusCode, answer)
+	}
+	got := g.wechat.Received(simulator.Where{Path: "/cgi-bin/user/get"})
+	if len(got) != 1 || got[0].Query.Get("lang") != "zh_CN" || got[0].Token != simulator.Current || got[0].Header.Get("Authorization") != "" {
+		t.Errorf("WeChat got %+v", got)
+	}
+	g.wechat.Strike(simulator.Fault{Where: simulator.Where{Path: "/cgi-bin/message/**"}, Times: 1, Errcode: 45015})
+	resp, answer = g.call(t, http.MethodPost, "/api/shop/cgi-bin/message/custom/send", crmKey, `{"touser":"o1"}`)
+	if resp.StatusCode != http.StatusOK || !strings.Contains(answer, "45015") || resp.Header.Get("Weft-Error-Class") != "user_state" || resp.Header.Get("Weft-Error-Advice") == "" {
+		t.Errorf("45015: %d %s %v", resp.StatusCode, answer, resp.Header)
+	}
+	for _, secret := range g.wechat.Issued() {
+		if strings.Contains(answer, secret) || strings.Contains(g.log.String(), secret) {
+			t.Error("a secret is told")
+		}
+	}
+}
+
+// TestGatewayScope: who may not, gets no further than the host.
+func TestGatewayScope(t *testing.T) {
+	g := newGatewayTown(t)
+	g.call(t, http.MethodGet, "/api/shop/cgi-bin/user/get", crmKey, "") // a token is there
+	before := g.wechat.Count(simulator.Where{}).Calls
+	for _, c := range []struct {
+		method, path, key string
+		status            int
+		code              string
+	}{
+		{"GET", "/api/shop/cgi-bin/user/get", "", 401, "unauthorized"},
+		{"GET", "/api/shop/cgi-bin/user/get", "wk_nobody", 401, "unauthorized"},
+		{"GET", "/api/nowhere/cgi-bin/user/get", "", 401, "unauthorized"},
+		{"GET", "/api/nowhere/cgi-bin/user/get", crmKey, 403, "outside_scope"},
+		{"GET", "/api/later/cgi-bin/user/get", crmKey, 404, "not_found"},
+		{"GET", "/api/bare/cgi-bin/user/get", crmKey, 503, "app_unavailable"},
+		{"GET", "/api/sh%6fp/cgi-bin/user/get", crmKey, 403, "outside_scope"},
+		{"GET", "/api/shop/cgi-bin/menu/get", crmKey, 403, "outside_scope"},
+		{"POST", "/api/shop/cgi-bin/user/get", crmKey, 403, "outside_scope"},
+		{"GET", "/api/shop/cgi-bin/user/../menu/get", crmKey, 403, ""},
+		{"GET", "/api/shop/cgi-bin/user/%2e%2e/menu/get", crmKey, 403, ""},
+		{"GET", "/api/shop/cgi-bin/user/..%2fmenu%2fget", crmKey, 403, ""},
+		{"GET", "/api/shop/cgi-bin//user/get", crmKey, 403, ""},
+		{"GET", "/api/shop//cgi-bin/user/get", crmKey, 403, ""},
+		{"GET", "/api/shop/cgi-bin/user/get?access_token=x", crmKey, 403, ""},
+		{"GET", "/api/shop/cgi-bin/user/get?Access%5Ftoken=x", crmKey, 403, ""},
+		{"POST", "/api/shop/cgi-bin/stable_token", slowKey, 403, ""},
+		{"GET", "/api/shop/cgi-bin/user/get", slowKey, 429, "limited"},
+		{"GET", "/api/shop", crmKey, 404, "not_found"},
+		{"GET", "/credential/shop/access_token", crmKey, 403, "outside_scope"},
+		{"GET", "/credential/shop/wx_card_ticket", legacyKey, 403, "outside_scope"},
+		{"GET", "/credential/bare/access_token", legacyKey, 403, "outside_scope"},
+		{"GET", "/credential/shop/access_token", "", 401, "unauthorized"},
+		{"GET", "/api/shop/cgi-bin/user/get", legacyKey, 403, "outside_scope"},
+	} {
+		resp, answer := g.call(t, c.method, c.path, c.key, "")
+		if resp.StatusCode != c.status || c.code != "" && codeOf(answer) != c.code || codeOf(answer) == "" {
+			t.Errorf("%s %s with %q: %d %s, want %d %s", c.method, c.path, c.key, resp.StatusCode, answer, c.status, c.code)
+		}
+	}
+	if after := g.wechat.Count(simulator.Where{}).Calls; after != before {
+		t.Errorf("%d calls went to WeChat", after-before)
+	}
+}
+
+// TestCredentialPath: a system that can't go through the gateway reads what it
+// needs, and names what WeChat refused.
+func TestCredentialPath(t *testing.T) {
+	g := newGatewayTown(t)
+	type credential struct {
+		Value     string
+		ExpiresIn int64 `json:"expires_in"`
+	}
+	read := func(method, path, body string) (c credential) {
+		t.Helper()
+		resp, answer := g.call(t, method, path, legacyKey, body)
+		if err := json.Unmarshal([]byte(answer), &c); err != nil || resp.StatusCode != http.StatusOK || resp.Header.Get("Cache-Control") != "no-store" {
+			t.Fatalf("%s %s: %d %s %v", method, path, resp.StatusCode, answer, resp.Header)
+		}
+		return c
+	}
+	first := read("GET", "/credential/shop/access_token", "")
+	if _, state := g.wechat.TokenState(first.Value); state != simulator.Current || first.ExpiresIn < 7100 || first.ExpiresIn > 7200 {
+		t.Errorf("the token is %s, for %d s", state, first.ExpiresIn)
+	}
+	if again := read("GET", "/credential/shop/access_token", ""); again.Value != first.Value {
+		t.Error("the second read gave another token")
+	}
+	ticket := read("GET", "/credential/shop/jsapi_ticket", "")
+	if ticket.Value == "" || ticket.Value == first.Value {
+		t.Error("there is no ticket")
+	}
+	g.wechat.Invalidate(testAppID)
+	healed := read("POST", "/credential/shop/access_token", `{"value":"`+first.Value+`"}`)
+	if _, state := g.wechat.TokenState(healed.Value); healed.Value == first.Value || state != simulator.Current {
+		t.Errorf("after it was refused: the token is %s", state)
+	}
+	for _, body := range []string{"", "{}", `{"value":1}`, `{"value":""}`, "[" + strings.Repeat("[", 9000)} {
+		if resp, answer := g.call(t, "POST", "/credential/shop/access_token", legacyKey, body); resp.StatusCode != http.StatusBadRequest {
+			t.Errorf("%.20q: %d %s", body, resp.StatusCode, answer)
+		}
+	}
+	if resp, _ := g.call(t, "DELETE", "/credential/shop/access_token", legacyKey, ""); resp.StatusCode != http.StatusMethodNotAllowed {
+		t.Errorf("DELETE: %d", resp.StatusCode)
+	}
+	reads := g.log.lines(t, "credential read")
+	for _, line := range reads {
+		if line["caller"] != "legacy" || line["app"] != "shop" || line["kind"] == "" || line["trace"] == "" {
+			t.Errorf("the audit has %v", line)
+		}
+	}
+	if len(reads) != 4 {
+		t.Errorf("%d reads are in the log, want 4", len(reads))
+	}
+	for _, secret := range g.wechat.Issued() {
+		if strings.Contains(g.log.String(), secret) {
+			t.Error("a secret is in the log")
+		}
+	}
+}
+
+// TestCredentialsTold: metrics and status have how each credential is, and not what
+// it is.
+func TestCredentialsTold(t *testing.T) {
+	g := newGatewayTown(t)
+	if got := g.status(t).Credentials; len(got) != 0 {
+		t.Errorf("before anybody wanted one: %+v", got)
+	}
+	g.call(t, "GET", "/api/shop/cgi-bin/user/get", crmKey, "")
+	got := g.status(t).Credentials
+	if len(got) != 1 || got[0].App != "shop" || got[0].State != credentialValid || got[0].Expires == nil || got[0].Fetches["ok"] != 1 {
+		t.Errorf("the status has %+v", got)
+	}
+	metrics := g.metrics(t)
+	for _, want := range []string{
+		`weft_credential_fetches_total{app="shop",kind="access_token",result="ok"} 1`, `weft_credential_left_seconds{app="shop",kind="access_token"} 7`,
+		`wx_api_call_total{app="shop",endpoint="/cgi-bin/user/get",result="ok"} 1`,
+	} {
+		if !strings.Contains(metrics, want) {
+			t.Errorf("the metrics lack %s", want)
+		}
+	}
+	for _, secret := range g.wechat.Issued() {
+		if strings.Contains(metrics, secret) {
+			t.Error("a secret is in the metrics")
+		}
+	}
+}
+
+// TestGatewayReload: requests end where they began, and the next ones find the
+// callers of the new configuration.
+func TestGatewayReload(t *testing.T) {
+	g := newGatewayTown(t)
+	g.wechat.Strike(simulator.Fault{Where: simulator.Where{Path: "/cgi-bin/user/get"}, Times: 1, Delay: 300 * time.Millisecond})
+	begun := g.wechat.Count(simulator.Where{}).Calls
+	var slow sync.WaitGroup
+	slow.Go(func() {
+		if resp, answer := g.call(t, "GET", "/api/shop/cgi-bin/user/get", crmKey, ""); resp.StatusCode != http.StatusOK {
+			t.Errorf("a call over a reload: %d %s", resp.StatusCode, answer)
+		}
+	})
+	waitUntil(t, "the call is at WeChat", func() bool { return g.wechat.Count(simulator.Where{}).Calls > begun })
+	src, err := os.ReadFile(g.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := strings.Replace(string(src), keyLine("crm", crmKey), keyLine("crm", "wk_another"), 1)
+	if err := os.WriteFile(g.file, []byte(changed), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := g.Reload(t.Context(), "test"); err != nil || r.Result != reloadOK {
+		t.Fatalf("%+v %v", r, err)
+	}
+	if resp, _ := g.call(t, "GET", "/api/shop/cgi-bin/user/get", crmKey, ""); resp.StatusCode != http.StatusUnauthorized {
+		t.Errorf("the old key: %d", resp.StatusCode)
+	}
+	fetches := len(g.wechat.Fetches(testAppID, simulator.StableToken))
+	if resp, answer := g.call(t, "GET", "/api/shop/cgi-bin/user/get", "wk_another", ""); resp.StatusCode != http.StatusOK {
+		t.Errorf("the new key: %d %s", resp.StatusCode, answer)
+	}
+	slow.Wait()
+	if n := len(g.wechat.Fetches(testAppID, simulator.StableToken)); n != fetches || n != 1 {
+		t.Errorf("%d tokens were fetched, want 1: a reload keeps it", n)
+	}
+}
+
+// TestGatewayStream: a large upload and download go through without being kept.
+func TestGatewayStream(t *testing.T) {
+	g := newGatewayTown(t)
+	src, err := os.ReadFile(g.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wide := strings.Replace(string(src), `"GET /cgi-bin/user/*"`, `"/cgi-bin/media/*"`, 1)
+	if err := os.WriteFile(g.file, []byte(wide), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := g.Reload(t.Context(), "test"); err != nil || r.Result != reloadOK {
+		t.Fatalf("%+v %v", r, err)
+	}
+	const size = 8 << 20
+	g.wechat.SetMedia(testAppID, simulator.Media{ID: "m1", Type: "image", Size: size})
+	resp, answer := g.call(t, "GET", "/api/shop/cgi-bin/media/get?media_id=m1", crmKey, "")
+	if resp.StatusCode != http.StatusOK || len(answer) != size {
+		t.Errorf("download: %d, %d bytes", resp.StatusCode, len(answer))
+	}
+}
+
+// TestGatewayBrokenBody: a call whose body breaks off is not made.
+func TestGatewayBrokenBody(t *testing.T) {
+	g := newGatewayTown(t)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, g.url("/api/shop/cgi-bin/message/custom/send"), io.MultiReader(strings.NewReader("{"), brokenReader{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+crmKey)
+	resp, err := http.DefaultClient.Do(r)
+	if err == nil {
+		resp.Body.Close()
+		t.Errorf("a body that broke off was answered with %d", resp.StatusCode)
+	}
+	if got := g.wechat.Count(simulator.Where{Path: "/cgi-bin/message/custom/send"}).Executed; got != 0 {
+		t.Errorf("%d calls were executed", got)
+	}
+}
+
+type brokenReader struct{}
+
+func (brokenReader) Read([]byte) (int, error) { return 0, context.Canceled }
+
+// waitUntil waits for what goroutines do.
+func waitUntil(t testing.TB, what string, done func() bool) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(10 * time.Second); !done(); <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("not in 10 s: %s", what)
+		}
+	}
+}
