@@ -9,6 +9,9 @@ local SWEEP, BY_THE_WAY = 500, 8
 
 -- All keys are read before one is written: a key of a wrong type fails the
 -- script, and nothing that it has written is taken back.
+if redis.call('HSTRLEN', values, key) > LARGEST then
+	return {'damaged', 'the size of a value'}
+end
 local old = redis.call('HGET', values, key)
 redis.call('ZSCORE', expiry, key)
 local mark = redis.call('HGET', marks, once)

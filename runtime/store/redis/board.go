@@ -21,7 +21,7 @@ func (d *board) Look(ctx context.Context, key string) ([]byte, error) {
 	err := store.CheckBoardKey(key)
 	var data []byte
 	if err == nil {
-		data, err = d.b.timed(ctx, true, "get", d.b.boardKey(key))
+		data, err = d.b.look(ctx, visit{passing: true}, d.board, d.b.boardKey(key), "look", "", false, 0, false, "")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("look at the board: %w", err)

@@ -4,17 +4,21 @@
 local doing, value, set, ttl = ARGV[2], ARGV[3], ARGV[4] == '1', ARGV[5]
 local expected, expect = ARGV[6] == '1', ARGV[7]
 
+if redis.call('STRLEN', KEYS[1]) > LARGEST and doing ~= 'put' then
+	return {'damaged', 'the size of a value'}
+end
+if doing == 'look' then
+	local there = redis.call('GET', KEYS[1])
+	return there and reply(there) or {'none'}
+end
 if doing == 'exchange' then
 	local there, data = redis.call('GET', KEYS[1]), nil
 	if there then
-		local ends
-		ends, data = readTimed(there)
-		if not ends then
-			return {'damaged', 'a value of the board'}
+		local answer = reply(there)
+		if answer[1] == 'damaged' then
+			return answer
 		end
-		if now >= ends then
-			data = nil
-		end
+		data = answer[2]
 	end
 	if (data ~= nil) ~= expected or (data and data ~= expect) then
 		return {'lost', data}

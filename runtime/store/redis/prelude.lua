@@ -22,8 +22,10 @@ local function text(number)
 	return string.format('%.0f', number)
 end
 
--- A timed record: format 1, when it is over (8 bytes, big endian), data.
+-- A timed record: format 1, when it is over (8 bytes, big endian), data of up to
+-- store.MaxValue bytes.
 local FOREVER, HEAD = 0, 9
+local LARGEST = HEAD + 4194304
 
 local function timed(ends, data)
 	return struct.pack('>BI8', 1, ends) .. data
@@ -35,6 +37,18 @@ local function readTimed(s)
 		return nil
 	end
 	return struct.unpack('>I8', s, 2), string.sub(s, HEAD + 1)
+end
+
+-- reply is the answer for a timed record, which is none where its time is over.
+local function reply(record)
+	local ends, data = readTimed(record)
+	if not ends then
+		return {'damaged', 'a value'}
+	end
+	if ends ~= FOREVER and now >= ends then
+		return {'none'}
+	end
+	return {'done', data}
 end
 
 -- A mark, what store.Op.Once remembers: format 1, when it is over (8 bytes, big

@@ -5,6 +5,13 @@ import (
 	"crypto/sha1"
 	"embed"
 	"encoding/hex"
+	"errors"
+)
+
+// What a script may meet.
+var (
+	errRecord = errors.New("damaged record")
+	errReply  = errors.New("an answer that the script does not give")
 )
 
 //go:embed *.lua
@@ -34,15 +41,16 @@ func newScript(names ...string) *script {
 // those that are []byte are copied. Errors are the context's, store.ErrClosed
 // and store.ErrUnavailable.
 func (b *base) eval(ctx context.Context, s *script, keys []string, args ...any) (any, error) {
-	return b.script(ctx, false, s, keys, args)
+	return b.run(ctx, visit{}, s, keys, args)
 }
 
 // passing is eval without a wait for replicas.
 func (b *base) passing(ctx context.Context, s *script, keys []string, args ...any) (any, error) {
-	return b.script(ctx, true, s, keys, args)
+	return b.run(ctx, visit{passing: true}, s, keys, args)
 }
 
-func (b *base) script(ctx context.Context, passing bool, s *script, keys []string, args []any) (any, error) {
+// run is eval in the way of v.
+func (b *base) run(ctx context.Context, v visit, s *script, keys []string, args []any) (any, error) {
 	command := make([]any, 0, 4+len(keys)+len(args))
 	command = append(command, "evalsha", s.sha, len(keys))
 	for _, k := range keys {
@@ -57,7 +65,8 @@ func (b *base) script(ctx context.Context, passing bool, s *script, keys []strin
 		}
 		command = append(command, a)
 	}
-	replies, err := b.visit(ctx, visit{key: keys[0], passing: passing, size: size, script: s, commands: [][]any{command}})
+	v.key, v.size, v.script, v.commands = keys[0], size, s, [][]any{command}
+	replies, err := b.visit(ctx, v)
 	if err != nil {
 		return nil, err
 	}

@@ -25,7 +25,7 @@ import (
 // one.
 func TestPasswords(t *testing.T) {
 	n := redistest.Start(t)
-	n.Do("acl", "setuser", "weft", "on", ">s3cret", "~weft:*", "&weft:*", "+@all", "-config")
+	n.Do("acl", "setuser", "weft", "on", ">s3cret", "~weft:*", "&weft:*", "+@all", "-@dangerous", "+info")
 	n.Do("acl", "setuser", "default", "off")
 	open := func(user, password, prefix string) *Store {
 		return openTest(t, Options{Addrs: []string{n.Addr}, Username: user, Password: password, Prefix: prefix})

@@ -16,12 +16,12 @@ const maxClear = 1000
 
 // values are the buckets.
 type values struct {
-	b            *base
-	apply, clear *script
+	b                 *base
+	get, apply, clear *script
 }
 
 func newValues(b *base) *values {
-	return &values{b: b, apply: newScript("apply"), clear: newScript("clear")}
+	return &values{b: b, get: newScript("get"), apply: newScript("apply"), clear: newScript("clear")}
 }
 
 // Get is store.Store's.
@@ -29,45 +29,35 @@ func (v *values) Get(ctx context.Context, bucket, key string) ([]byte, error) {
 	if err := store.CheckKey(bucket, key); err != nil {
 		return nil, fmt.Errorf("get a value: %w", err)
 	}
-	data, err := v.b.timed(ctx, false, "hget", v.b.bucketKeys(bucket).values, key)
+	reply, err := v.b.look(ctx, visit{}, v.get, v.b.bucketKeys(bucket).values, key)
 	if err != nil {
 		return nil, fmt.Errorf("get a value of bucket %q: %w", bucket, err)
 	}
-	return data, nil
+	return reply, nil
 }
 
-// timed returns the data of the timed record that a command finds, as ErrNotFound
-// where there is none that isn't over.
-func (b *base) timed(ctx context.Context, passing bool, name, key string, args ...any) ([]byte, error) {
-	v := visit{key: key, passing: passing, repeat: true, commands: [][]any{append([]any{name, key}, args...)}}
-	if b.o.Now == nil {
-		v.commands = append(v.commands, []any{"time"})
-	}
-	replies, err := b.visit(ctx, v)
+// look runs a script that reads the value of key, in the way of v.
+func (b *base) look(ctx context.Context, v visit, s *script, key string, args ...any) ([]byte, error) {
+	v.repeat = true
+	reply, err := b.run(ctx, v, s, []string{key}, args)
 	if err != nil {
 		return nil, err
 	}
-	if replies[0] == nil {
+	return readFound(reply)
+}
+
+// readFound reads the reply of a script that looks for a value.
+func readFound(reply any) ([]byte, error) {
+	list, _ := reply.([]any)
+	if len(list) == 1 && list[0] == "none" {
 		return nil, store.ErrNotFound
 	}
-	var now int64
-	if b.o.Now != nil {
-		now = b.o.Now().UnixMicro()
-	} else if now, err = readTime(replies[1]); err != nil {
-		return nil, unavailable(err)
+	if len(list) == 2 && list[0] == "done" {
+		if data, ok := list[1].(string); ok {
+			return []byte(data), nil
+		}
 	}
-	record, ok := replies[0].(string)
-	if !ok {
-		return nil, unavailable(errRecord)
-	}
-	ends, data, err := readTimed(record)
-	if err != nil {
-		return nil, unavailable(err)
-	}
-	if ends != forever && now >= ends {
-		return nil, store.ErrNotFound
-	}
-	return []byte(data), nil
+	return nil, readRefusal(list)
 }
 
 // Apply is store.Store's.
