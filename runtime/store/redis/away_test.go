@@ -60,7 +60,7 @@ func TestAwayAndBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.Kill()
-	unavailableWithin(t, 2200*time.Millisecond, func() error { return set(s, "k") })
+	unavailableWithin(t, 2500*time.Millisecond, func() error { return set(s, "k") })
 	done := make(chan error, 1)
 	go func() { done <- set(s, "k") }() // tries on
 	n.Restart()
@@ -80,8 +80,8 @@ func TestHangs(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.Pause()
-	unavailableWithin(t, 2200*time.Millisecond, func() error { return set(s, "k") })
-	unavailableWithin(t, 2200*time.Millisecond, func() error { _, err := s.Get(t.Context(), "b", "k"); return err })
+	unavailableWithin(t, 2500*time.Millisecond, func() error { return set(s, "k") })
+	unavailableWithin(t, 2500*time.Millisecond, func() error { _, err := s.Get(t.Context(), "b", "k"); return err })
 
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)

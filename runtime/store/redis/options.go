@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -63,6 +64,7 @@ func (o Options) LogValue() slog.Value { return slog.StringValue(o.String()) }
 
 // complete checks o and fills in what was left out.
 func (o *Options) complete() error {
+	o.Addrs = slices.Clone(o.Addrs) // the library appends to what it gets
 	if o.Prefix == "" {
 		o.Prefix = defaultPrefix
 	}

@@ -46,7 +46,7 @@ func TestNothingIsAcknowledgedWithoutTheReplica(t *testing.T) {
 		t.Fatal(err)
 	}
 	replica.Pause()
-	const bound = 800 * time.Millisecond
+	const bound = 1200 * time.Millisecond
 	unavailableWithin(t, bound, func() error { return set(s, "k") })
 	unavailableWithin(t, bound, func() error { _, err := s.Get(t.Context(), "b", "k"); return err })
 	unavailableWithin(t, bound, func() error { _, err := s.Lock(t.Context(), "l", time.Minute); return err })
