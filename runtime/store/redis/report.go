@@ -27,43 +27,14 @@ type Survey struct {
 
 // Survey asks the primaries (of a cluster all, sorted by address) how they keep data.
 func (b *base) Survey(ctx context.Context) ([]Survey, error) {
-	found, err := b.survey(ctx)
+	found, err := inTime(ctx, b, b.o.Timeout, b.survey)
 	if err != nil {
 		return nil, fmt.Errorf("survey Redis: %w", err)
 	}
 	return found, nil
 }
 
-func (b *base) survey(ctx context.Context) (found []Survey, err error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	if err := b.enter(); err != nil {
-		return nil, err
-	}
-	done := make(chan struct{})
-	go func() {
-		defer b.calls.Done()
-		defer close(done)
-		bounded, cancel := context.WithTimeout(ctx, b.o.Timeout)
-		defer cancel()
-		found, err = b.surveyAll(bounded)
-	}()
-	select {
-	case <-done:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	switch {
-	case err == nil:
-		return found, nil
-	case ctx.Err() != nil:
-		return nil, ctx.Err()
-	}
-	return nil, unavailable(err)
-}
-
-func (b *base) surveyAll(ctx context.Context) ([]Survey, error) {
+func (b *base) survey(ctx context.Context) ([]Survey, error) {
 	if b.cluster == nil {
 		one, err := surveyOf(ctx, b.one)
 		if b.o.Mode == Sentinel {

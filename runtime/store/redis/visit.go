@@ -38,46 +38,57 @@ func (b *base) allowed(v visit) time.Duration {
 const (
 	firstPause = 5 * time.Millisecond
 	lastPause  = 100 * time.Millisecond
+	maxMoves   = 3 // to another node of a cluster, without a pause
 )
 
 // visit makes v and returns the replies of its commands. Where Redis says that it
 // did nothing, or was not reached, it is tried again until Options.Timeout.
 // It returns at the end of ctx; what was sent may then still happen.
 func (b *base) visit(ctx context.Context, v visit) ([]any, error) {
+	return inTime(ctx, b, b.allowed(v), func(ctx context.Context) ([]any, error) { return b.tries(ctx, v) })
+}
+
+// inTime calls f, whose context ends after so long, and returns at the end of ctx
+// whether f has or not; Close waits for f. An error of f is store.ErrUnavailable.
+func inTime[T any](ctx context.Context, b *base, long time.Duration, f func(context.Context) (T, error)) (T, error) {
+	var none, got T
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return none, err
 	}
 	if err := b.enter(); err != nil {
-		return nil, err
+		return none, err
 	}
-	var replies []any
-	var err error
+	var failed error
 	done := make(chan struct{})
 	go func() {
 		defer b.calls.Done()
 		defer close(done)
-		bounded, cancel := context.WithTimeout(ctx, b.allowed(v))
+		bounded, cancel := context.WithTimeout(ctx, long)
 		defer cancel()
-		replies, err = b.tries(bounded, v)
+		got, failed = f(bounded)
 	}()
 	select {
 	case <-done:
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return none, ctx.Err()
 	}
-	if err == nil {
-		return replies, nil
+	switch {
+	case failed == nil:
+		return got, nil
+	case ctx.Err() != nil:
+		return none, ctx.Err()
 	}
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
-	return nil, unavailable(err)
+	return none, unavailable(failed)
 }
 
-// unavailable wraps err as store.ErrUnavailable.
+// unavailable wraps err as store.ErrUnavailable. The end of a time that the caller
+// didn't set isn't told as the end of a context.
 func unavailable(err error) error {
-	if errors.Is(err, store.ErrUnavailable) {
+	switch {
+	case errors.Is(err, store.ErrUnavailable):
 		return err
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return fmt.Errorf("%w: Redis didn't answer in time", store.ErrUnavailable)
 	}
 	return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 }
@@ -86,6 +97,7 @@ func unavailable(err error) error {
 // doesn't wait for another try.
 func (b *base) tries(ctx context.Context, v visit) ([]any, error) {
 	node, asking, err := b.node(ctx, v.key)
+	moves := 0
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		var replies []any
 		if err == nil {
@@ -98,7 +110,8 @@ func (b *base) tries(ctx context.Context, v visit) ([]any, error) {
 			return nil, err
 		}
 		next, ask, moved := b.moved(ctx, err)
-		if moved {
+		if moved && moves < maxMoves {
+			moves++
 			node, asking, err = next, ask, nil
 			continue
 		}
@@ -112,12 +125,7 @@ func (b *base) tries(ctx context.Context, v visit) ([]any, error) {
 		if ctx.Err() != nil || b.ending.Err() != nil {
 			return nil, err
 		}
-		var lookup error
-		if node, asking, lookup = b.node(ctx, v.key); lookup != nil {
-			err = lookup
-		} else {
-			err = nil
-		}
+		node, asking, err = b.node(ctx, v.key)
 	}
 }
 
