@@ -119,15 +119,21 @@ func (e *Engine) await(ctx context.Context, r *run, by time.Time) Answer {
 // durable queue. Whoever moves the record first, this or the run, decides.
 func (e *Engine) late(ctx context.Context, r *run) Answer {
 	k := e.entrust(r)
+	var saved <-chan struct{} // never of one that another host runs, and is about to tell of
 	if k != nil {
-		grace := time.NewTimer(saveGrace)
-		defer grace.Stop()
-		select {
-		case <-r.done:
-		case <-k.saved:
-		case <-grace.C:
-		case <-ctx.Done():
-		}
+		saved = k.saved
 	}
-	return e.ledger.goLate(r, k)
+	grace := time.NewTimer(saveGrace)
+	defer grace.Stop()
+	select {
+	case <-r.done:
+	case <-saved:
+	case <-grace.C:
+	case <-ctx.Done():
+	}
+	answer := e.ledger.goLate(r, k)
+	if k != nil && answer.Outcome == outcomeLate {
+		e.tell(r, ownTimeout)
+	}
+	return answer
 }

@@ -12,11 +12,11 @@ package pipeline
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -38,6 +38,7 @@ type Options struct {
 	Metrics *telemetry.Metrics
 	Logger  *slog.Logger // nil: nothing is logged
 	Host    string       // names this host among those that share the store
+	Shared  Shared       // where hosts that share the store tell each other of events; nil: nobody shares it
 	// Inflight is how many events may be in flight at once, over all apps; 0: any
 	// number. Durable runs don't count.
 	Inflight int
@@ -61,6 +62,7 @@ type Engine struct {
 	set      atomic.Pointer[Set] // nil before Start
 	watch    atomic.Pointer[func(*Trace)]
 
+	fleet     *fleet // nil: nobody shares the store
 	keyPrefix string // of entries whose event has no record: unique to this host and start
 	keySeq    atomic.Uint64
 
@@ -87,14 +89,18 @@ func NewEngine(opt Options) (*Engine, error) {
 	if opt.Inflight <= 0 {
 		opt.Inflight = math.MaxInt32 // stands for none
 	}
-	host := strings.ToValidUTF8(opt.Host[:min(len(opt.Host), 64)], "")
+	host := strings.ToValidUTF8(opt.Host[:min(len(opt.Host), 64)], "") + "." + rand.Text()
 	e := &Engine{
 		store: opt.Store, metrics: opt.Metrics, log: opt.Logger, wake: make(chan struct{}, 1),
 		crew:      newCrew(opt.Inflight),
-		keyPrefix: host + "." + strconv.FormatInt(time.Now().UnixNano(), 36) + ".",
+		keyPrefix: host + ".",
 	}
 	e.ledger.evicted, e.ledger.room.most = opt.Metrics.RecordEvicted, opt.Inflight
 	e.ledger.evicted, e.ledger.clock = opt.Metrics.RecordEvicted, opt.Now
+	if opt.Shared != nil {
+		e.fleet = newFleet(opt.Shared, host, e.metrics, e.log, e.ledger.now)
+		e.ledger.shared = true
+	}
 	return e, nil
 }
 
@@ -114,6 +120,9 @@ func (e *Engine) Start(ctx context.Context, set *Set) error {
 	e.base, e.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	e.runs, e.stopRuns = context.WithCancelCause(e.base)
 	e.claims, e.stopClaims = context.WithCancel(e.base)
+	if e.fleet != nil {
+		e.fleet.start(e.base)
+	}
 	e.useCanaries(set)
 	e.useShadows(set)
 	e.arrange(set)
@@ -192,6 +201,7 @@ func (e *Engine) handOver() {
 			if k := e.entrust(r); k != nil {
 				<-k.saved
 				e.ledger.goLate(r, k)
+				e.tell(r, tellTimeout)
 			}
 		})
 	}
@@ -210,6 +220,9 @@ func (e *Engine) Close() error {
 	e.stopRuns(errStopping)
 	<-e.ledger.drain()
 	e.wg.Wait()
+	if e.fleet != nil {
+		e.fleet.stop()
+	}
 	e.cancel()
 	return nil
 }

@@ -89,7 +89,7 @@ func (e *entry) decode(b []byte) error {
 	if len(b) == 0 || b[0] < firstEntryVersion || b[0] > entryVersion {
 		return fmt.Errorf("%w: its version is not %d", errEntry, entryVersion)
 	}
-	r := entryReader{b: b[1:]}
+	r := entryReader{b: b[1:], of: errEntry}
 	e.pipeline = string(r.bytes())
 	e.at.stage = string(r.bytes())
 	e.known = time.UnixMilli(r.varint())
@@ -110,12 +110,13 @@ func (e *entry) decode(b []byte) error {
 // all that it reads is zero.
 type entryReader struct {
 	b   []byte
+	of  error // that its errors wrap
 	err error
 }
 
 func (r *entryReader) fail(format string, a ...any) {
 	if r.err == nil {
-		r.err = fmt.Errorf("%w: "+format, append([]any{errEntry}, a...)...)
+		r.err = fmt.Errorf("%w: "+format, append([]any{r.of}, a...)...)
 	}
 	r.b = nil
 }

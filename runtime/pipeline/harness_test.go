@@ -70,6 +70,7 @@ type world struct {
 	app     *config.App
 	others  []*config.App // beside app, of the same pipeline
 	most    int           // Options.Inflight
+	shared  Shared        // Options.Shared
 	plugins map[string]Plugin
 	ups     map[string]Upstream
 	metrics *telemetry.Metrics
@@ -133,7 +134,7 @@ func (w *world) build() *Set {
 // up starts an engine; it is closed when the test ends.
 func (w *world) up() *world {
 	w.t.Helper()
-	e, err := NewEngine(Options{Store: w.queue, Metrics: w.metrics, Logger: slog.New(slog.NewTextHandler(w, nil)), Host: "h1", Inflight: w.most, Now: w.now})
+	e, err := NewEngine(Options{Store: w.queue, Metrics: w.metrics, Logger: slog.New(slog.NewTextHandler(w, nil)), Host: "h1", Inflight: w.most, Now: w.now, Shared: w.shared})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -78,11 +78,12 @@ func newKeeper(r *run, key string) *keeper {
 }
 
 // entrust makes sure that the queue has r from the top: it returns the keeper
-// that sees to it, or nil where r is decided and it is not needed.
+// that sees to it, or nil where r is decided, or another host's, and it is not
+// needed.
 func (e *Engine) entrust(r *run) *keeper {
 	e.ledger.mu.Lock()
 	defer e.ledger.mu.Unlock()
-	if r.keeper == nil && !r.decided {
+	if r.keeper == nil && !r.decided && !r.theirs {
 		e.startKeeper(r, newKeeper(r, e.entryKey(r)))
 	}
 	return r.keeper

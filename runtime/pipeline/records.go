@@ -59,6 +59,7 @@ type ledger struct {
 	evicted func()           // counts a record that went before its time
 	clock   func() time.Time // nil: time.Now
 
+	shared  bool // hosts share records: a run is another host's until owned
 	room    room
 	flight  map[*run]struct{} // until the run's goroutine ends
 	closed  bool              // no new runs
@@ -108,6 +109,7 @@ func (l *ledger) join(a *app, d *Delivery) (r *run, first bool, answer Answer, e
 	l.unsettle(rec)
 	rec.attempt++
 	r = newRun(a, d, rec)
+	r.theirs = l.shared && rec.indexed
 	l.room.admit(r)
 	l.begin(r)
 	return r, true, Answer{}, nil

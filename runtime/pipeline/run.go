@@ -32,12 +32,14 @@ type run struct {
 	reply    *hostapi.Reply
 	came     *Callback // nil of a durable run
 
+	title  *title        // what other hosts are told of it; nil: nothing
 	done   chan struct{} // closed when decided; nil of a durable run
 	answer Answer        // not changed after done is closed
 	hurry  bool          // the same: an Again that doesn't wait for answer_within
 
 	// The ledger's lock guards these.
 	decided bool
+	theirs  bool          // not this host's (yet): it is not made durable here
 	waiting int           // deliveries that wait for the answer
 	keeper  *keeper       // of the event's entry in the durable queue
 	leaving chan struct{} // its stages have ended and the queue takes the rest: closed when it has; else nil
@@ -55,13 +57,11 @@ func newRun(a *app, d *Delivery, rec *record) *run {
 // launch takes a place in the line of the user and starts the run. One over a
 // bound is left to the queue, or dropped.
 func (e *Engine) launch(r *run) {
-	if key, ok := r.userKey(); ok && !r.over {
-		r.ticket, ok = e.locks.take(key, false)
-		r.over = !ok
-	}
+	e.takeTurn(r)
 	switch {
-	case r.over && r.app.pipe.overflow == config.OverflowAck:
+	case r.dropped() && e.fleet == nil:
 		e.drop(r)
+		e.ledger.land(r)
 	case r.shed:
 		go e.refuse(r)
 	default:
@@ -69,12 +69,14 @@ func (e *Engine) launch(r *run) {
 	}
 }
 
+// dropped tells whether an event is over a bound and acknowledged all the same.
+func (r *run) dropped() bool { return r.over && r.app.pipe.overflow == config.OverflowAck }
+
 // drop acknowledges an event that is not run.
 func (e *Engine) drop(r *run) {
 	e.overflowed(r, "dropped")
 	e.ledger.decide(r, given, Answer{Kind: Success, Outcome: outcomeDropped})
 	e.ledger.over(r, false).finish(ending{kind: endAck})
-	e.ledger.land(r)
 }
 
 // refuse leaves an event that is not run to its next delivery, unless a Drain has
@@ -110,7 +112,14 @@ func (e *Engine) run(r *run) {
 	defer e.ledger.land(r)
 	ctx, cancel := context.WithDeadline(e.runs, r.deadline)
 	defer cancel()
-	e.through(ctx, r, e.turn(ctx, r))
+	switch {
+	case !e.own(ctx, r):
+	case r.dropped():
+		e.drop(r)
+		e.tell(r, tellTimeout)
+	default:
+		e.through(ctx, r, e.turn(ctx, r))
+	}
 }
 
 // runDurable is the goroutine of an entry of a line of the durable queue. Its
@@ -124,6 +133,13 @@ func (e *Engine) runDurable(r *run, line string) {
 		} else {
 			r.ticket.release()
 			begin = abandoned
+		}
+	}
+	if begin == goOn {
+		if end, ok := e.resume(e.runs, r); !ok {
+			r.ticket.release()
+			e.ledger.over(r, end.kind == endRelease).finish(end)
+			return
 		}
 	}
 	ctx, cancel := context.WithTimeout(e.runs, r.app.pipe.deadline)
@@ -148,6 +164,7 @@ func (e *Engine) through(ctx context.Context, r *run, end flow) {
 	}
 	w.trace.ended(w, end)
 	end = e.settle(r, w, end)
+	e.tell(r, tellTimeout)
 	e.shadow(r, w, end)
 	if end.finished() && r.whole() {
 		w.always(ctx)

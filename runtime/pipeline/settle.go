@@ -55,7 +55,12 @@ func (e *Engine) settleDone(r *run, w *walk, end flow) flow {
 	default: // of a kind that mini programs don't have
 		dropped = true
 	}
-	if !e.ledger.decide(r, given, answer) && answer.speaks() { // late
+	state := given
+	if answer.speaks() && !e.mayAnswer(r) {
+		state, dropped = late, true
+		answer = Answer{Kind: Success, Outcome: outcomeLate}
+	}
+	if !e.ledger.decide(r, state, answer) && answer.speaks() { // late
 		dropped = true
 	}
 	if dropped {

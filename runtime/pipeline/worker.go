@@ -14,9 +14,10 @@ const (
 	maxBatch = 16 // entries claimed in one call
 
 	minPoll  = 10 * time.Millisecond
-	maxPoll  = 15 * time.Second // another host may append
-	errPause = time.Second      // after an error of the store
-	busyWait = time.Second      // before an entry is looked at again whose user or event is busy
+	maxPoll  = 15 * time.Second
+	hostPoll = time.Second // where another host may append
+	errPause = time.Second // after an error of the store
+	busyWait = time.Second // before an entry is looked at again whose user or event is busy
 
 	awaitedWait = time.Minute // likewise, of an app that is out of service
 
@@ -80,6 +81,9 @@ func (e *Engine) takeFrom(l *store.Line) (taken int, err error) {
 // entries when its app has fewer in hand.
 func (e *Engine) rest(lines []store.Line, err error) bool {
 	wait := maxPoll
+	if e.fleet != nil {
+		wait = hostPoll
+	}
 	for i := range lines {
 		if l := &lines[i]; l.Depth.Ready == 0 && !l.Next.IsZero() {
 			wait = min(wait, max(l.Next.Sub(e.ledger.now()), minPoll))

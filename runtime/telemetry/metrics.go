@@ -29,6 +29,7 @@ type Metrics struct {
 	reloads      *prometheus.CounterVec
 	canaryEvents *prometheus.CounterVec
 	shadows      *prometheus.CounterVec
+	shared       *prometheus.CounterVec
 	evicted      prometheus.Counter
 }
 
@@ -56,13 +57,14 @@ func NewMetrics() *Metrics {
 		lateReplies:  counter("weft_late_replies_total", "Replies that were ready after answer_within, by what became of them.", "app", "way"),
 		shadows:      counter("weft_shadow_total", "Events of shadows by what came of them.", "pipeline", "stage", "result"),
 		canaryEvents: counter("weft_canary_events_total", "Calls of plugins in stages with a canary, by side and by what they came to.", "pipeline", "stage", "side", "result"),
+		shared:       counter("weft_shared_records_total", "Records of events that hosts share: what was out of the ordinary with them.", "what"),
 		reloads:      counter("weft_reload_total", "Reloads of the configuration by what came of them.", "result"),
 		evicted:      prometheus.NewCounter(prometheus.CounterOpts{Name: "weft_records_evicted_total", Help: "Event records dropped before their time for want of room."}),
 	}
 	for _, result := range []string{"ok", "partial", "refused"} {
 		m.reloads.WithLabelValues(result) // 0, so that the first one is an increase
 	}
-	m.registry.MustRegister(m.callbacks, m.events, m.eventSeconds, m.stageSeconds, m.stageErrors, m.deadLetters, m.overflows, m.lateReplies, m.reloads, m.canaryEvents, m.shadows, m.evicted,
+	m.registry.MustRegister(m.callbacks, m.events, m.eventSeconds, m.stageSeconds, m.stageErrors, m.deadLetters, m.overflows, m.lateReplies, m.reloads, m.canaryEvents, m.shadows, m.shared, m.evicted,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -139,6 +141,10 @@ func (m *Metrics) LateReply(app, way string) { m.lateReplies.WithLabelValues(app
 
 // Reload counts a reload of the configuration. Results: ok, partial, refused.
 func (m *Metrics) Reload(result string) { m.reloads.WithLabelValues(result).Inc() }
+
+// SharedRecord counts what was out of the ordinary with a record that hosts
+// share: local, taken_over, lost, untold, malformed.
+func (m *Metrics) SharedRecord(what string) { m.shared.WithLabelValues(what).Inc() }
 
 // RecordEvicted counts an event record dropped before its time.
 func (m *Metrics) RecordEvicted() { m.evicted.Inc() }
