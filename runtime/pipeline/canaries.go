@@ -22,16 +22,25 @@ const (
 
 	// maxRollbacks is how many are remembered; over it the oldest goes.
 	maxRollbacks = 4096
+
+	canaryTopic = "weft/canaries"  // on which hosts say that there is another value
+	canaryLook  = 30 * time.Second // at the value where no word of it came
 )
 
 // canaries are the trials of the set in use, and those that were rolled back.
 type canaries struct {
-	mu      sync.Mutex
-	use     []*canary // by pipeline and stage
-	trials  map[stageName]*trial
-	rolled  map[stageName]rolledBack // of stages that are not in use, too: they may come back
-	version int                      // of rolled
-	saving  bool                     // a goroutine sees to it that the store has rolled
+	mu     sync.Mutex
+	use    []*canary // by pipeline and stage
+	trials map[stageName]*trial
+	rolled map[stageName]rolledBack // of stages that are not in use, too: they may come back
+	edits  map[stageName]canaryEdit // of rolled, that the store doesn't have yet
+	saving bool                     // a goroutine sees to it that the store gets them
+}
+
+// canaryEdit is a change of what was rolled back.
+type canaryEdit struct {
+	set   bool
+	value rolledBack // that is set; else that is removed, if it has the same lines
 }
 
 // rolledBack is how the store keeps a rollback.
@@ -81,23 +90,31 @@ func (e *Engine) Canaries() []CanaryStatus {
 	return out
 }
 
-// recallCanaries reads what was rolled back before the start. What can't be
-// made out is forgotten: such a canary fails again.
+// recallCanaries reads what was rolled back before the start.
 func (e *Engine) recallCanaries(ctx context.Context) error {
-	value, err := e.store.Get(ctx, canaryBucket, canaryKey)
+	_, rolled, err := e.readRolledBack(ctx)
+	e.canaries.rolled = rolled
+	return err
+}
+
+// readRolledBack reads what was rolled back, on any host; value is how the store
+// has it, nil: not at all. What can't be made out is forgotten: such a canary
+// fails again.
+func (e *Engine) readRolledBack(ctx context.Context) (value []byte, rolled map[stageName]rolledBack, err error) {
+	value, err = e.store.Get(ctx, canaryBucket, canaryKey)
 	if errors.Is(err, store.ErrNotFound) {
-		return nil
+		return nil, map[stageName]rolledBack{}, nil
 	}
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	rolled, err := decodeRolledBack(value)
+	value = append([]byte{}, value...) // nil is none
+	rolled, err = decodeRolledBack(value)
 	if err != nil {
 		e.log.LogAttrs(ctx, slog.LevelError, "canaries that were rolled back are forgotten", slog.String("error", err.Error()))
-		return nil
+		rolled = map[stageName]rolledBack{}
 	}
-	e.canaries.rolled = rolled
-	return nil
+	return value, rolled, nil
 }
 
 func decodeRolledBack(value []byte) (map[stageName]rolledBack, error) {
@@ -140,8 +157,7 @@ func (e *Engine) useCanaries(set *Set) {
 	}
 	for name := range cs.rolled {
 		if set.plain[name] {
-			delete(cs.rolled, name)
-			cs.version++
+			cs.edit(name, canaryEdit{value: cs.rolled[name]})
 		}
 	}
 	cs.trials = trials
@@ -155,11 +171,39 @@ func (cs *canaries) recall(c *canary) {
 	switch {
 	case !ok:
 	case r.Lines == c.lines:
-		c.trial.ended.Store(&rollback{at: r.At, events: r.Events, failed: r.Failed, reason: r.Reason})
+		c.trial.ended.Store(r.end())
 	default:
-		delete(cs.rolled, c.name)
-		cs.version++
+		cs.edit(c.name, canaryEdit{value: r})
 	}
+}
+
+func (r *rolledBack) end() *rollback {
+	return &rollback{at: r.At, events: r.Events, failed: r.Failed, reason: r.Reason}
+}
+
+// edit makes a change, which the store is to get, too. The lock is held.
+func (cs *canaries) edit(name stageName, c canaryEdit) {
+	if cs.edits == nil {
+		cs.edits = map[stageName]canaryEdit{}
+	}
+	cs.edits[name] = c
+	c.apply(cs.rolled, name)
+}
+
+// apply makes the change in what was rolled back; over maxRollbacks the oldest
+// goes.
+func (c *canaryEdit) apply(rolled map[stageName]rolledBack, name stageName) {
+	if !c.set {
+		if rolled[name].Lines == c.value.Lines {
+			delete(rolled, name)
+		}
+		return
+	}
+	if _, there := rolled[name]; !there && len(rolled) >= maxRollbacks {
+		oldest := slices.MinFunc(slices.Collect(maps.Values(rolled)), func(a, b rolledBack) int { return a.At.Compare(b.At) })
+		delete(rolled, stageName{oldest.Pipeline, oldest.Stage})
+	}
+	rolled[name] = c.value
 }
 
 // rollBackOf ends trials of a canary's name with rollBack. It holds nothing of the
@@ -179,73 +223,137 @@ func (e *Engine) rollBack(name stageName, to string, t *trial, end *rollback) {
 	if cs.trials[name] != t {
 		return
 	}
-	if cs.rolled == nil {
-		cs.rolled = map[stageName]rolledBack{}
-	}
-	if len(cs.rolled) >= maxRollbacks {
-		oldest := slices.MinFunc(slices.Collect(maps.Values(cs.rolled)), func(a, b rolledBack) int { return a.At.Compare(b.At) })
-		delete(cs.rolled, stageName{oldest.Pipeline, oldest.Stage})
-	}
-	cs.rolled[name] = rolledBack{
+	cs.edit(name, canaryEdit{set: true, value: rolledBack{
 		Pipeline: name.pipeline, Stage: name.stage, Lines: t.lines,
 		At: end.at.UTC(), Events: end.events, Failed: end.failed, Reason: end.reason,
-	}
-	cs.version++
+	}})
 	e.saveRolledBack()
 }
 
 // saveRolledBack starts a goroutine that writes what has changed, where none is
 // at it. The canaries' lock is held.
 func (e *Engine) saveRolledBack() {
-	if cs := &e.canaries; cs.version > 0 && !cs.saving {
+	if cs := &e.canaries; len(cs.edits) > 0 && !cs.saving {
 		cs.saving = true
 		e.wg.Go(e.keepRolledBack)
 	}
 }
 
-// keepRolledBack tries until the store has what was rolled back, or the engine
-// ends: then a canary that is not in the store fails once more.
+// keepRolledBack tries until the store has what was changed, or the engine ends:
+// then a canary that is not in the store fails once more.
 func (e *Engine) keepRolledBack() {
 	for {
-		value, version, err := e.canaries.encode()
+		edits := e.canaries.unsaved()
+		if edits == nil {
+			return
+		}
+		err := e.call(func(ctx context.Context) error { return e.writeRolledBack(ctx, edits) })
 		if err == nil {
-			err = e.call(func(ctx context.Context) error {
-				_, err := e.store.Apply(ctx, store.Op{Kind: store.Set, Bucket: canaryBucket, Key: canaryKey, Value: value})
-				return err
-			})
+			e.canaries.saved(edits)
+			e.fleet.publish(e.base, canaryTopic)
+			continue
 		}
-		if err != nil {
-			e.log.LogAttrs(e.base, slog.LevelError, "rolled back canaries not made durable", slog.String("error", err.Error()))
-			pause := time.NewTimer(errPause)
-			select {
-			case <-pause.C:
-				continue
-			case <-e.runs.Done():
-				pause.Stop()
-				version = -1
-			}
-		}
-		if e.canaries.saved(version) {
+		e.log.LogAttrs(e.base, slog.LevelError, "rolled back canaries not made durable", slog.String("error", err.Error()))
+		if !pause(e.runs, errPause) {
 			return
 		}
 	}
 }
 
-func (cs *canaries) encode() (value []byte, version int, err error) {
-	cs.mu.Lock()
-	defer cs.mu.Unlock()
-	value, err = json.Marshal(slices.Collect(maps.Values(cs.rolled)))
-	return value, cs.version, err
+// writeRolledBack makes changes in the store, beside those of other hosts, and
+// takes over what they have written there.
+func (e *Engine) writeRolledBack(ctx context.Context, edits map[stageName]canaryEdit) error {
+	for {
+		before, rolled, err := e.readRolledBack(ctx)
+		if err != nil {
+			return err
+		}
+		for name, c := range edits {
+			c.apply(rolled, name)
+		}
+		value, err := json.Marshal(slices.Collect(maps.Values(rolled)))
+		if err != nil {
+			return err
+		}
+		res, err := e.store.Apply(ctx, store.Op{Kind: store.CompareAndSet, Bucket: canaryBucket, Key: canaryKey, Value: value, Expect: before})
+		if err != nil {
+			return err
+		}
+		if res.Applied {
+			e.heed(rolled)
+			return nil
+		}
+	}
 }
 
-// saved notes that the store has a version, or never will: -1. false: it has
-// changed since.
-func (cs *canaries) saved(version int) bool {
+// unsaved returns the changes that the store doesn't have; nil: it has all, and
+// the goroutine that saves them is done.
+func (cs *canaries) unsaved() map[stageName]canaryEdit {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	if version >= 0 && version != cs.version {
-		return false
+	if len(cs.edits) == 0 {
+		cs.saving = false
+		return nil
 	}
-	cs.version, cs.saving = 0, false
-	return true
+	return maps.Clone(cs.edits)
+}
+
+// saved notes that the store has changes; those that came since stay.
+func (cs *canaries) saved(edits map[stageName]canaryEdit) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	maps.DeleteFunc(cs.edits, func(name stageName, c canaryEdit) bool { return edits[name] == c })
+}
+
+// heed takes over what the store has: canaries in use that another host has
+// rolled back end here, too.
+func (e *Engine) heed(rolled map[stageName]rolledBack) {
+	cs := &e.canaries
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	for name, c := range cs.edits {
+		c.apply(rolled, name)
+	}
+	cs.rolled = rolled
+	for _, c := range cs.use {
+		r, ok := rolled[c.name]
+		if !ok || r.Lines != c.lines || !c.trial.ended.CompareAndSwap(nil, r.end()) {
+			continue
+		}
+		e.log.LogAttrs(e.base, slog.LevelError, "canary rolled back by another host", slog.String("pipeline", c.name.pipeline),
+			slog.String("stage", c.name.stage), slog.String("plugin", c.to), slog.Int("events", r.Events), slog.Int("failed", r.Failed), slog.String("reason", r.Reason))
+	}
+}
+
+// watchCanaries heeds what other hosts roll back, until the engine ends.
+func (e *Engine) watchCanaries() {
+	news := make(chan struct{}, 1)
+	e.wg.Go(func() {
+		e.fleet.listen(e.runs, canaryTopic, func([]byte) {
+			select {
+			case news <- struct{}{}:
+			default:
+			}
+		})
+	})
+	ticker := time.NewTicker(canaryLook)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-news:
+		case <-ticker.C:
+		case <-e.runs.Done():
+			return
+		}
+		err := e.call(func(ctx context.Context) error {
+			_, rolled, err := e.readRolledBack(ctx)
+			if err == nil {
+				e.heed(rolled)
+			}
+			return err
+		})
+		if err != nil {
+			e.fleet.report("canaries that were rolled back not read", err)
+		}
+	}
 }

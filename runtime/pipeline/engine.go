@@ -127,6 +127,9 @@ func (e *Engine) Start(ctx context.Context, set *Set) error {
 	e.useShadows(set)
 	e.arrange(set)
 	e.set.Store(set)
+	if e.fleet != nil {
+		e.wg.Go(e.watchCanaries)
+	}
 	e.wg.Go(e.dispatch)
 	e.wg.Go(func() { e.crew.tend(e.claims) })
 	return nil

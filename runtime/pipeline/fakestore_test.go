@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"bytes"
 	"context"
 	"maps"
 	"slices"
@@ -30,7 +31,8 @@ type memStore struct {
 	writes     []string // the keys of each Append that took effect, joined
 }
 
-// Get and Apply keep single values; the engine sets them and nothing else.
+// Get and Apply keep single values; the engine sets and compares them and nothing
+// else.
 func (s *memStore) Get(_ context.Context, bucket, key string) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -50,6 +52,10 @@ func (s *memStore) Apply(_ context.Context, op store.Op) (store.Result, error) {
 	}
 	if s.values == nil {
 		s.values = map[string][]byte{}
+	}
+	there, found := s.values[op.Bucket+"/"+op.Key]
+	if op.Kind == store.CompareAndSet && (found != (op.Expect != nil) || !bytes.Equal(there, op.Expect)) {
+		return store.Result{Found: found, Value: slices.Clone(there)}, nil
 	}
 	s.values[op.Bucket+"/"+op.Key] = slices.Clone(op.Value)
 	return store.Result{Applied: true}, nil

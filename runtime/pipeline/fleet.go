@@ -148,6 +148,36 @@ func (f *fleet) alive(ctx context.Context, host string) (bool, error) {
 	return err == nil, err
 }
 
+// publish tells the hosts that listen to topic that something has changed; one
+// that doesn't hear it looks by itself later. A nil fleet tells nobody.
+func (f *fleet) publish(ctx context.Context, topic string) {
+	if f == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, tellTimeout)
+	defer cancel()
+	if err := f.board.Publish(ctx, topic, []byte{1}); err != nil {
+		f.report("other hosts not told of a change", err)
+	}
+}
+
+// listen calls changed when hosts say so on topic, or may have, until ctx ends.
+func (f *fleet) listen(ctx context.Context, topic string, changed func([]byte)) {
+	for {
+		wait, err := f.board.Subscribe(ctx, topic, changed)
+		if err == nil {
+			changed(nil) // what was said before is missed
+			<-ctx.Done()
+			wait()
+			return
+		}
+		if !pause(ctx, renewEvery) {
+			return
+		}
+		f.report("other hosts are not listened to", err)
+	}
+}
+
 // report logs trouble with the board, seldom: it is every event's.
 func (f *fleet) report(what string, err error) {
 	if skipped, ok := f.trouble.Pass(time.Now(), fleetLog); ok {
