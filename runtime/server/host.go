@@ -181,7 +181,7 @@ func (h *Host) openParts(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	h.state = &pluginState{store: opened, log: h.log, recorder: &h.recorder}
-	if h.layers, err = openLayers(ctx, h.state); err != nil {
+	if h.layers, err = openLayers(ctx, h.state, false); err != nil {
 		return err
 	}
 	h.upstreams = gateway.NewPool(h.listeners, h.log)

@@ -30,14 +30,16 @@ const (
 	clearStep  = 256 // keys that are removed in one change
 	clearPause = time.Second
 	clearTime  = 5 * time.Second // of one call of the store
+	layersLook = time.Second     // how old what a host knows of the list is, where others change it, too
 )
 
 // layers are the layers of state of all shadows. They belong to the host. A layer
 // is kept as long as it is in use; when it isn't, tidy has it removed step by step.
 type layers struct {
-	store store.Store
-	state *pluginState // what lies under them, and what says how its errors end
-	log   *slog.Logger
+	store  store.Store
+	shared bool         // by hosts that change the list, too
+	state  *pluginState // what lies under them, and what says how its errors end
+	log    *slog.Logger
 
 	seed  maphash.Seed
 	locks [layerLocks]chan struct{} // of keys; each holds one where nobody has it
@@ -49,7 +51,8 @@ type layers struct {
 
 	mu       sync.Mutex
 	inUse    func(pipeline.Layer) bool // by what serves
-	list     []layerRecord             // what the store has, or will have
+	list     []layerRecord             // what the store has, when it was last read or written
+	read     time.Time                 // when that was
 	clearing bool
 }
 
@@ -70,11 +73,11 @@ func (r *layerRecord) layer() pipeline.Layer {
 
 func (r *layerRecord) is(l pipeline.Layer) bool { return !r.Gone && l == r.layer() }
 
-// openLayers reads what layers there are. The caller closes them, before the
-// store.
-func openLayers(ctx context.Context, state *pluginState) (*layers, error) {
+// openLayers reads what layers there are, in a store that is shared with other
+// hosts or not. The caller closes them, before the store.
+func openLayers(ctx context.Context, state *pluginState, shared bool) (*layers, error) {
 	ls := &layers{
-		store: state.store, state: state, log: state.log, seed: maphash.MakeSeed(), saves: make(chan struct{}, 1),
+		store: state.store, shared: shared, state: state, log: state.log, seed: maphash.MakeSeed(), saves: make(chan struct{}, 1),
 		inUse: func(pipeline.Layer) bool { return true },
 	}
 	ls.saves <- struct{}{}
@@ -82,18 +85,54 @@ func openLayers(ctx context.Context, state *pluginState) (*layers, error) {
 		ls.locks[i] = make(chan struct{}, 1)
 		ls.locks[i] <- struct{}{}
 	}
-	value, err := ls.store.Get(ctx, layersBucket, layersKey)
-	switch {
-	case errors.Is(err, store.ErrNotFound):
-	case err != nil:
-		return nil, fmt.Errorf("reading the layers of shadows: %w", err)
-	default:
-		if ls.list, err = decodeLayers(value); err != nil {
-			ls.log.LogAttrs(ctx, slog.LevelError, "layers of shadows are forgotten", slog.String("error", err.Error()))
-		}
+	if err := ls.refresh(ctx); err != nil {
+		return nil, err
 	}
 	ls.life, ls.end = context.WithCancel(context.WithoutCancel(ctx))
 	return ls, nil
+}
+
+// load reads the list; value is how the store has it, nil: not at all. One that
+// can't be read is forgotten.
+func (ls *layers) load(ctx context.Context) (value []byte, list []layerRecord, err error) {
+	value, err = ls.store.Get(ctx, layersBucket, layersKey)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil, nil
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading the layers of shadows: %w", err)
+	}
+	value = append([]byte{}, value...) // nil is none
+	if list, err = decodeLayers(value); err != nil {
+		ls.log.LogAttrs(ctx, slog.LevelError, "layers of shadows are forgotten", slog.String("error", err.Error()))
+	}
+	return value, list, nil
+}
+
+// refresh takes over what other hosts have made of the list, where what is known
+// of it is old.
+func (ls *layers) refresh(ctx context.Context) error {
+	ls.mu.Lock()
+	known := !ls.read.IsZero() && (!ls.shared || time.Since(ls.read) < layersLook)
+	ls.mu.Unlock()
+	if known {
+		return nil
+	}
+	at := time.Now()
+	_, list, err := ls.load(ctx)
+	if err == nil {
+		ls.know(list, at)
+	}
+	return err
+}
+
+// know takes over a list that the store had at a time.
+func (ls *layers) know(list []layerRecord, at time.Time) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	if !at.Before(ls.read) {
+		ls.list, ls.read = list, at
+	}
 }
 
 // placeLength is that of a layerRecord.Place.
@@ -133,13 +172,16 @@ func (ls *layers) of(layer pipeline.Layer, before *pipeline.Before) sandbox.Stat
 }
 
 // place is where a layer stands; "": it has nothing yet.
-func (ls *layers) place(l pipeline.Layer) string {
+func (ls *layers) place(ctx context.Context, l pipeline.Layer) (string, error) {
+	if err := ls.refresh(ctx); err != nil {
+		return "", err
+	}
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	if i := ls.find(l); i >= 0 {
-		return ls.list[i].Place
+		return ls.list[i].Place, nil
 	}
-	return ""
+	return "", nil
 }
 
 func (ls *layers) find(l pipeline.Layer) int {
@@ -149,6 +191,9 @@ func (ls *layers) find(l pipeline.Layer) int {
 // enter makes sure that the store knows of a layer before something is written
 // to it for an app, and returns its place.
 func (ls *layers) enter(ctx context.Context, l pipeline.Layer, app string) (place string, err error) {
+	if err := ls.refresh(ctx); err != nil {
+		return "", err
+	}
 	ls.mu.Lock()
 	if i := ls.find(l); i >= 0 && slices.Contains(ls.list[i].Apps, app) {
 		defer ls.mu.Unlock()
@@ -174,8 +219,9 @@ func (ls *layers) enter(ctx context.Context, l pipeline.Layer, app string) (plac
 	return place, err
 }
 
-// change makes a change of the list durable, then takes it over. change gets a
-// list of its own; mu is held.
+// change makes a change of the list durable, beside those of other hosts, then
+// takes it over. change gets a list of its own, perhaps more than once; mu is
+// held.
 func (ls *layers) change(ctx context.Context, change func([]layerRecord) []layerRecord) error {
 	select {
 	case <-ls.saves:
@@ -183,20 +229,28 @@ func (ls *layers) change(ctx context.Context, change func([]layerRecord) []layer
 		return ctx.Err()
 	}
 	defer func() { ls.saves <- struct{}{} }()
-	ls.mu.Lock()
-	list := change(slices.Clone(ls.list))
-	ls.mu.Unlock()
-	value, err := json.Marshal(list)
-	if err == nil {
-		_, err = ls.store.Apply(ctx, store.Op{Kind: store.Set, Bucket: layersBucket, Key: layersKey, Value: value})
+	for {
+		at := time.Now()
+		before, list, err := ls.load(ctx)
+		if err != nil {
+			return err
+		}
+		ls.mu.Lock()
+		list = change(list)
+		ls.mu.Unlock()
+		value, err := json.Marshal(list)
+		var res store.Result
+		if err == nil {
+			res, err = ls.store.Apply(ctx, store.Op{Kind: store.CompareAndSet, Bucket: layersBucket, Key: layersKey, Value: value, Expect: before})
+		}
+		if err != nil {
+			return fmt.Errorf("writing the layers of shadows: %w", err)
+		}
+		if res.Applied {
+			ls.know(list, at)
+			return nil
+		}
 	}
-	if err != nil {
-		return fmt.Errorf("writing the layers of shadows: %w", err)
-	}
-	ls.mu.Lock()
-	ls.list = list
-	ls.mu.Unlock()
-	return nil
 }
 
 // use says which layers are in use from now on. It is called before what uses
@@ -212,6 +266,9 @@ func (ls *layers) use(inUse func(pipeline.Layer) bool) {
 // others makes it anew, and so it goes then.
 func (ls *layers) tidy(ctx context.Context) {
 	unused := func(r layerRecord) bool { return !r.Gone && !ls.inUse(r.layer()) }
+	if err := ls.refresh(ctx); err != nil {
+		ls.log.LogAttrs(ctx, slog.LevelError, "layers of shadows not looked through", slog.String("error", err.Error()))
+	}
 	ls.mu.Lock()
 	change := slices.ContainsFunc(ls.list, unused)
 	ls.mu.Unlock()
@@ -268,8 +325,32 @@ func (ls *layers) clearAll() {
 	}
 }
 
-// clear removes a layer, then its record.
+// clear removes a layer, then its record: twice where a host that doesn't know yet
+// that it is gone may have written in between.
 func (ls *layers) clear(r *layerRecord) error {
+	err := ls.clearBuckets(r)
+	if err == nil && ls.shared {
+		pause := time.NewTimer(2*layersLook + clearTime) // a call that was under way included
+		defer pause.Stop()
+		select {
+		case <-pause.C:
+		case <-ls.life.Done():
+			return ls.life.Err()
+		}
+		err = ls.clearBuckets(r)
+	}
+	if err != nil {
+		return err
+	}
+	return ls.call(func(ctx context.Context) error {
+		return ls.change(ctx, func(list []layerRecord) []layerRecord {
+			return slices.DeleteFunc(list, func(other layerRecord) bool { return other.Place == r.Place })
+		})
+	})
+}
+
+// clearBuckets removes what a layer has.
+func (ls *layers) clearBuckets(r *layerRecord) error {
 	for _, app := range r.Apps {
 		for _, part := range []string{layerValues, layerGone, layerOnce} {
 			for left := true; left; {
@@ -283,11 +364,7 @@ func (ls *layers) clear(r *layerRecord) error {
 			}
 		}
 	}
-	return ls.call(func(ctx context.Context) error {
-		return ls.change(ctx, func(list []layerRecord) []layerRecord {
-			return slices.DeleteFunc(list, func(other layerRecord) bool { return other.Place == r.Place })
-		})
-	})
+	return nil
 }
 
 func (ls *layers) call(f func(context.Context) error) error {

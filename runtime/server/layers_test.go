@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -34,12 +35,26 @@ func clockedStore(t *testing.T, clock *storetest.Clock) store.Store {
 
 func layersOf(t *testing.T, s store.Store) *layers {
 	t.Helper()
-	ls, err := openLayers(t.Context(), &pluginState{store: s, log: discard()})
+	return layersOn(t, s, false)
+}
+
+func layersOn(t *testing.T, s store.Store, shared bool) *layers {
+	t.Helper()
+	ls, err := openLayers(t.Context(), &pluginState{store: s, log: discard()}, shared)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(ls.close)
 	return ls
+}
+
+func layerPlace(t *testing.T, ls *layers, l pipeline.Layer) string {
+	t.Helper()
+	place, err := ls.place(t.Context(), l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return place
 }
 
 // at returns what is under a key, "-" for nothing.
@@ -251,7 +266,7 @@ func TestLayersKept(t *testing.T) {
 	put(ls, faqLayer, "shop", clearStep+10)
 	put(ls, faqLayer, "blog", 5)
 	put(ls, other, "shop", 5)
-	place := ls.place(faqLayer)
+	place := layerPlace(t, ls, faqLayer)
 	only(ls, faqLayer, other)
 	ls.close()
 
@@ -263,7 +278,7 @@ func TestLayersKept(t *testing.T) {
 	}
 	only(ls, other)
 	put(ls, faqLayer, "shop", 1) // it has come back
-	if has(ls, faqLayer, "shop") || ls.place(faqLayer) == place {
+	if has(ls, faqLayer, "shop") || layerPlace(t, ls, faqLayer) == place {
 		t.Error("a layer that came back has what it had")
 	}
 	ls.wg.Wait()
@@ -325,11 +340,63 @@ func TestLayersTogether(t *testing.T) {
 	for range 8 {
 		<-done
 	}
-	if got := at(t, s, layerBucket(ls.place(faqLayer), "shop", layerValues), "a/n"); got != "180" {
+	if got := at(t, s, layerBucket(layerPlace(t, ls, faqLayer), "shop", layerValues), "a/n"); got != "180" {
 		t.Errorf("the counter is %s", got)
 	}
 	if got := at(t, s, "state/faq/shop", "a/n"); got != "100" {
 		t.Errorf("the primary's counter is %s", got)
+	}
+}
+
+// TestLayersOfTwoHosts: hosts with one store share a layer, lose none of what each
+// has noted of it, and no count of it.
+func TestLayersOfTwoHosts(t *testing.T) {
+	s := openStore(t)
+	if _, err := s.Apply(t.Context(), store.Op{Kind: store.Set, Bucket: "state/faq/shop", Key: "a/n0", Value: []byte("100")}); err != nil {
+		t.Fatal(err)
+	}
+	hosts := []*layers{layersOn(t, s, true), layersOn(t, s, true)}
+	add := func(ls *layers, app, key string) {
+		req := hostapi.StateRequest{Op: hostapi.StateAdd, Key: key, Delta: 1}
+		if st := ls.of(faqLayer, nil).State(t.Context(), sandbox.StateCall{App: app, Quota: 1 << 20}, &req, new(hostapi.StateResponse)); st != hostapi.OK {
+			t.Error(st)
+		}
+	}
+	var wg sync.WaitGroup
+	const each, keys = 20, 8
+	for i, ls := range hosts {
+		for range each {
+			wg.Go(func() {
+				for k := range keys {
+					add(ls, "shop", fmt.Sprint("n", k))
+				}
+				add(ls, fmt.Sprint("app", i), "n")
+			})
+		}
+	}
+	wg.Wait()
+	place := layerPlace(t, hosts[0], faqLayer)
+	for k := range keys {
+		want := 2 * each
+		if k == 0 {
+			want += 100
+		}
+		if got := at(t, s, layerBucket(place, "shop", layerValues), fmt.Sprint("a/n", k)); got != fmt.Sprint(want) {
+			t.Errorf("counter %d is %s, want %d", k, got, want)
+		}
+	}
+	_, list, err := hosts[1].load(t.Context())
+	if err != nil || len(list) != 1 || len(list[0].Apps) != 3 {
+		t.Errorf("the list is %+v, %v", list, err)
+	}
+	hosts[1].mu.Lock()
+	hosts[1].read = time.Now().Add(-layersLook)
+	hosts[1].list = nil // what it knew before the other made the layer
+	hosts[1].mu.Unlock()
+	get := hostapi.StateRequest{Op: hostapi.StateGet, Key: "n0"}
+	var resp hostapi.StateResponse
+	if st := hosts[1].of(faqLayer, nil).State(t.Context(), sandbox.StateCall{App: "shop"}, &get, &resp); st != hostapi.OK || string(resp.Value) != fmt.Sprint(100+2*each) {
+		t.Errorf("a host that has not written sees %v %q", st, resp.Value)
 	}
 }
 

@@ -65,7 +65,10 @@ type layerValue struct {
 
 func (o *layerOp) do(ctx context.Context) (hostapi.Status, error) {
 	if o.req.Op == hostapi.StateGet {
-		o.place = o.layers.place(o.layer)
+		var err error
+		if o.place, err = o.layers.place(ctx, o.layer); err != nil {
+			return 0, err
+		}
 		v, err := o.look(ctx)
 		if err != nil || !v.found {
 			return hostapi.NotFound, err
@@ -143,14 +146,17 @@ func (o *layerOp) change(ctx context.Context, v layerValue) (hostapi.Status, err
 			o.resp.Found, o.resp.Value = v.found, v.data
 			return hostapi.Conflict, nil
 		}
-		op.Kind, op.Expect = store.Set, nil
+		if op.Expect = nil; v.own { // of the layer's own value; another host may be changing it
+			op.Expect = append([]byte{}, v.data...)
+		}
 	case hostapi.StateAdd:
 		if v.found && !v.own { // the layer's begins where the other stands, with a time of its own
 			n, err := counterAfter(v.data, o.req.Delta)
 			if err != nil {
 				return 0, err
 			}
-			op.Delta = n
+			op.Kind, op.Value = store.CompareAndSet, strconv.AppendInt(nil, n, 10)
+			o.resp.Number = n
 		}
 	}
 	if hides && o.layer.Over != "" {
@@ -159,10 +165,19 @@ func (o *layerOp) change(ctx context.Context, v layerValue) (hostapi.Status, err
 		}
 	}
 	res, err := o.layers.store.Apply(ctx, op)
-	if err != nil {
+	switch {
+	case err != nil:
 		return 0, err
+	case op.Kind == store.Add:
+		o.resp.Number = res.Number
+	case res.Applied:
+	case o.req.Op == hostapi.StateCompareAndSet:
+		o.resp.Found, o.resp.Value = res.Found, res.Value
+		return hostapi.Conflict, nil
+	default: // another host was first to take the counter over
+		o.resp.Number = 0
+		return o.change(ctx, layerValue{data: res.Value, found: true, own: true})
 	}
-	o.resp.Number = res.Number
 	return hostapi.OK, nil
 }
 

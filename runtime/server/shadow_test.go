@@ -75,7 +75,7 @@ func TestShadow(t *testing.T) {
 	if s := h.waitForShadow(t, 6); s.Same != 6 || s.Pipeline != "main" || s.Stage != "probe" || s.Primary != "probe" || s.Shadow != "next" || s.LastDifference != nil || s.LastError != "" {
 		t.Errorf("status: %+v", s)
 	}
-	place := h.layers.place(pipeline.Layer{Pipeline: "main", Stage: "probe", Plugin: "next", Over: "probe"})
+	place := layerPlace(t, h.layers, pipeline.Layer{Pipeline: "main", Stage: "probe", Plugin: "next", Over: "probe"})
 	for where, want := range map[[2]string]string{
 		{"state/probe/shop", "a/runs"}:                      "3",
 		{"state/probe/shop", "a/text"}:                      "shadow text",
@@ -129,7 +129,7 @@ func TestShadowLineGoes(t *testing.T) {
 	}
 	count()
 	h.waitForShadow(t, 1)
-	place := h.layers.place(layer)
+	place := layerPlace(t, h.layers, layer)
 	src, err := os.ReadFile(h.file)
 	if err != nil {
 		t.Fatal(err)
@@ -147,7 +147,7 @@ func TestShadowLineGoes(t *testing.T) {
 	}
 	reload("text: sorry", "text: pardon")
 	count()
-	if s := h.waitForShadow(t, 2); s.Same != 2 || h.layers.place(layer) != place {
+	if s := h.waitForShadow(t, 2); s.Same != 2 || layerPlace(t, h.layers, layer) != place {
 		t.Errorf("after a reload: %+v", s)
 	}
 	reload("shadow: next }", "}, { plugin: next, when: 'key == \"x\"' }")
@@ -184,7 +184,7 @@ func TestShadowOfAbsentUnit(t *testing.T) {
 	h := &testHost{Host: first}
 	h.say(t, "shop", "1", "count")
 	h.waitForShadow(t, 1)
-	place := first.layers.place(layer)
+	place := layerPlace(t, first.layers, layer)
 	if err := first.Stop(t.Context()); err != nil || place == "" {
 		t.Fatal(err, place)
 	}
@@ -197,7 +197,7 @@ func TestShadowOfAbsentUnit(t *testing.T) {
 		t.Helper()
 		h.reloads.retiring.Wait()
 		h.layers.wg.Wait()
-		if got := h.layers.place(layer); got != want {
+		if got := layerPlace(t, h.layers, layer); got != want {
 			t.Errorf("%s: its layer is %q, want %q", when, got, want)
 		}
 	}
