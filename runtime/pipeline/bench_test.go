@@ -12,6 +12,7 @@ import (
 
 	"github.com/weft-dev/weft/hostapi"
 	"github.com/weft-dev/weft/runtime/config"
+	"github.com/weft-dev/weft/runtime/store"
 )
 
 // BenchmarkStage is what a stage costs beyond its plugin's own time: aim 400 ns
@@ -113,14 +114,16 @@ func BenchmarkRoom(b *testing.B) {
 }
 
 // BenchmarkDeliver is the whole way of an event with one stage.
-func BenchmarkDeliver(b *testing.B) {
+func BenchmarkDeliver(b *testing.B) { benchDeliver(b, new(memStore), nil) }
+
+func benchDeliver(b *testing.B, s store.Store, shared Shared) {
 	w := newWorld(nil)
 	w.pipe.OrderUser = true
 	w.stage("s", &fake{handle: func(context.Context, *Call) (Result, error) {
 		return Result{Outcome: hostapi.Done, Reply: textReply("x"), ReplySet: true}, nil
 	}})
 	set, _ := Build(&config.Config{Apps: []*config.App{w.app}, Pipelines: []*config.Pipeline{w.pipe}}, w.plugins)
-	e, err := NewEngine(Options{Store: w.store, Metrics: w.metrics})
+	e, err := NewEngine(Options{Store: s, Metrics: w.metrics, Shared: shared})
 	if err != nil {
 		b.Fatal(err)
 	}

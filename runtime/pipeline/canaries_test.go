@@ -269,15 +269,19 @@ func (unread) Get(context.Context, string, string) ([]byte, error) { return nil,
 // TestRollbacksAreBounded: the oldest is forgotten.
 func TestRollbacksAreBounded(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
+		var list []rolledBack
+		for i := range maxRollbacks {
+			list = append(list, rolledBack{Pipeline: "main", Stage: strconv.Itoa(i), At: w.start.Add(time.Duration(i-7) * time.Second)})
+		}
+		value, err := json.Marshal(list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.store.values = map[string][]byte{canaryBucket + "/" + canaryKey: value}
 		w.fails()
 		w.up()
 		defer w.down()
 		cs := &w.engine.canaries
-		cs.rolled = map[stageName]rolledBack{}
-		for i := range maxRollbacks {
-			name := stageName{"main", strconv.Itoa(i)}
-			cs.rolled[name] = rolledBack{Pipeline: name.pipeline, Stage: name.stage, At: w.start.Add(time.Duration(i-7) * time.Second)}
-		}
 		w.send(1)
 		w.pass(time.Second)
 		if _, there := cs.rolled[stageName{"main", "0"}]; there || len(cs.rolled) != maxRollbacks {

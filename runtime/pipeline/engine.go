@@ -7,7 +7,8 @@
 // An event's way: Deliver (deliver.go) finds or starts its run and waits for
 // the answer; the run (run.go) takes the user's turn, walks the stages (walk.go)
 // and settles what came of them (settle.go). The durable queue has a keeper for
-// each entry that is being run (keeper.go) and a dispatcher (worker.go).
+// each entry that is being run (keeper.go) and a dispatcher (worker.go). Hosts
+// with one store ask whose an event is before its stages (own.go, fleet.go).
 package pipeline
 
 import (
