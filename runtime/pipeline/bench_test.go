@@ -116,7 +116,7 @@ func BenchmarkRoom(b *testing.B) {
 // BenchmarkDeliver is the whole way of an event with one stage.
 func BenchmarkDeliver(b *testing.B) { benchDeliver(b, new(memStore), nil) }
 
-func benchDeliver(b *testing.B, s store.Store, shared Shared) {
+func benchDeliver(b *testing.B, s store.Store, shared store.Board) {
 	w := newWorld(nil)
 	w.pipe.OrderUser = true
 	w.stage("s", &fake{handle: func(context.Context, *Call) (Result, error) {

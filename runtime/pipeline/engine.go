@@ -39,7 +39,7 @@ type Options struct {
 	Metrics *telemetry.Metrics
 	Logger  *slog.Logger // nil: nothing is logged
 	Host    string       // names this host among those that share the store
-	Shared  Shared       // where hosts that share the store tell each other of events; nil: nobody shares it
+	Shared  store.Board  // where hosts that share the store tell each other of events; nil: nobody shares it
 	// Inflight is how many events may be in flight at once, over all apps; 0: any
 	// number. Durable runs don't count.
 	Inflight int

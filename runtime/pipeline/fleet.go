@@ -13,17 +13,6 @@ import (
 	"github.com/weft-dev/weft/runtime/telemetry"
 )
 
-// Shared is where hosts with one store tell each other of their events. It is
-// a part of store.Board, whose words say what its methods do. What stands there
-// is taken for a stranger's: it is bounded and checked when it is read.
-type Shared interface {
-	Look(ctx context.Context, key string) ([]byte, error)
-	Put(ctx context.Context, key string, value []byte, ttl time.Duration) error
-	Exchange(ctx context.Context, key string, expect, value []byte, ttl time.Duration) (there []byte, ok bool, err error)
-	Publish(ctx context.Context, topic string, message []byte) error
-	Subscribe(ctx context.Context, topic string, f func(message []byte)) (wait func(), err error)
-}
-
 // Times between hosts.
 const (
 	leaseFor    = 3 * time.Second // a host without a lease is dead: others take its events over
@@ -49,8 +38,8 @@ const (
 
 // fleet is this host among those that share a store. A nil one shares nothing.
 type fleet struct {
-	board   Shared
-	host    string // unique to this start
+	board   store.Board // what stands there is bounded and checked as a stranger's
+	host    string      // unique to this start
 	metrics *telemetry.Metrics
 	log     *slog.Logger
 	now     func() time.Time // the clock of records
@@ -66,7 +55,7 @@ type fleet struct {
 	untold []*title
 }
 
-func newFleet(board Shared, host string, metrics *telemetry.Metrics, log *slog.Logger, now func() time.Time) *fleet {
+func newFleet(board store.Board, host string, metrics *telemetry.Metrics, log *slog.Logger, now func() time.Time) *fleet {
 	f := &fleet{board: board, host: host, metrics: metrics, log: log, now: now, began: time.Now()}
 	f.renewed.Store(-1)
 	return f

@@ -70,7 +70,7 @@ type world struct {
 	app     *config.App
 	others  []*config.App // beside app, of the same pipeline
 	most    int           // Options.Inflight
-	shared  Shared        // Options.Shared
+	shared  store.Board   // Options.Shared
 	plugins map[string]Plugin
 	ups     map[string]Upstream
 	metrics *telemetry.Metrics
