@@ -19,7 +19,7 @@ const (
 	renewEvery  = time.Second
 	trustFor    = 2 * time.Second        // since its renewal, a lease is surely there: the host decides in memory
 	followEvery = 100 * time.Millisecond // a delivery waits for another host's answer
-	ownTimeout  = 200 * time.Millisecond // of what an event waits for
+	ownTimeout  = time.Second            // of what an event waits for; a board that is away isn't asked
 	tellTimeout = time.Second            // of what no event waits for
 
 	maxMoves  = 8                // of a record by others between two looks at it

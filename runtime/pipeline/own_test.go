@@ -153,7 +153,7 @@ func TestSharedRecords(t *testing.T) {
 			deliveries: []delivery{{"a", 3 * time.Second, "a1", 4 * time.Second}, {"a", 4100 * ms, "a1", 4100 * ms}, {"b", 6 * time.Second, "success", 6 * time.Second}},
 			ran:        "a1",
 		},
-		"the board is slow": { // an event waits for it 200 ms at most
+		"the board is slow": { // an event waits for it a second at most
 			takes:      time.Second,
 			happens:    func(a, _ *host) { a.seen.slow(300 * ms) },
 			deliveries: []delivery{{"a", 10 * ms, "a1", 1210 * ms}, {"b", 3 * time.Second, "a1", 3 * time.Second}},

@@ -181,7 +181,7 @@ func (h *Host) openParts(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	h.state = &pluginState{store: opened, log: h.log, recorder: &h.recorder}
-	if h.layers, err = openLayers(ctx, h.state, false); err != nil {
+	if h.layers, err = openLayers(ctx, h.state, cfg.Store.Redis != nil); err != nil {
 		return err
 	}
 	h.upstreams = gateway.NewPool(h.listeners, h.log)
@@ -192,7 +192,11 @@ func (h *Host) openParts(ctx context.Context, cfg *config.Config) error {
 	if err != nil {
 		return fmt.Errorf("reading the host's name: %w", err)
 	}
-	if h.engine, err = pipeline.NewEngine(pipeline.Options{Store: h.store, Metrics: h.metrics, Logger: h.log, Host: hostname, Inflight: cfg.Server.Inflight}); err != nil {
+	opt := pipeline.Options{Store: h.store, Metrics: h.metrics, Logger: h.log, Host: hostname, Inflight: cfg.Server.Inflight}
+	if cfg.Store.Redis != nil {
+		opt.Shared = h.store
+	}
+	if h.engine, err = pipeline.NewEngine(opt); err != nil {
 		return fmt.Errorf("making the engine: %w", err)
 	}
 	for _, c := range []prometheus.Collector{
