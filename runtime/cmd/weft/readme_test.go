@@ -288,11 +288,12 @@ func (u *newUser) run(t *testing.T, script string) {
 // checkPrinted holds what a script printed to what its commands are for.
 func checkPrinted(t *testing.T, script, printed string) {
 	t.Helper()
-	if sent := strings.Count(script, "bin/weft callback "); strings.Count(printed, "\n") < sent {
+	sent := strings.Count(script, "bin/weft callback ")
+	if strings.Count(printed, "\n") < sent {
 		t.Errorf("%d callbacks, and fewer lines: %q", sent, printed)
 	}
 	for line := range strings.Lines(printed) {
-		if line == "\n" || line == "success\n" {
+		if sent > 0 && (line == "\n" || line == "success\n") {
 			t.Errorf("a callback was not answered: %q", printed)
 		}
 	}
