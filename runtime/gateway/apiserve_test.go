@@ -320,7 +320,7 @@ func TestStreamsThatStop(t *testing.T) {
 func TestSlowStreamsGoOn(t *testing.T) {
 	const pieces, pause = 8, 60 * time.Millisecond
 	k := newKit(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == "POST" {
+		if r.Method == "POST" && r.URL.Path == "/cgi-bin/up" {
 			n, _ := io.Copy(io.Discard, r.Body)
 			_ = json.NewEncoder(w).Encode(map[string]int64{"size": n})
 			return
@@ -338,6 +338,9 @@ func TestSlowStreamsGoOn(t *testing.T) {
 	at := k.gateway(t, "/**")
 	if resp, text := ask(t, "GET", at, "/api/shop/cgi-bin/down", ""); resp.StatusCode != 200 || text != strings.Repeat("x", pieces) {
 		t.Errorf("down: %d %q", resp.StatusCode, text)
+	}
+	if resp, text := ask(t, "POST", at, "/api/shop/cgi-bin/wxacode", "{}"); resp.StatusCode != 200 || text != strings.Repeat("x", pieces) {
+		t.Errorf("down after a body: %d %q", resp.StatusCode, text)
 	}
 	r, w := io.Pipe()
 	go func() {

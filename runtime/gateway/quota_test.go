@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 	"sync"
@@ -23,6 +24,7 @@ type quotaBoard struct {
 	deaf   bool // messages are lost
 	f      []func([]byte)
 	writes int
+	inGet  func() // called once, in the next Get, after it has read
 }
 
 func (s *quotaBoard) set(f func()) {
@@ -34,6 +36,10 @@ func (s *quotaBoard) set(f func()) {
 func (s *quotaBoard) Get(context.Context, string, string) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.inGet != nil {
+		defer s.inGet()
+		s.inGet = nil
+	}
 	switch {
 	case s.away:
 		return nil, store.ErrUnavailable
@@ -186,6 +192,34 @@ func TestQuotaCleared(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestQuotaClearedMeanwhile: what was read of the store before the stops were
+// cleared doesn't bring them back.
+func TestQuotaClearedMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		now := time.Now()
+		board := &quotaBoard{value: writeStops(map[string]time.Time{"/x": quotaEnd(now)})}
+		q := newQuotas(board, slog.New(slog.DiscardHandler))
+		a := q.open("shop")
+		board.inGet = func() { q.clear(a) }
+		if err := q.share(t.Context(), a); err != nil {
+			t.Fatal(err)
+		}
+		if _, stopped := a.stopped("/x", now); stopped {
+			t.Error("the stop is back")
+		}
+		if err := q.look(t.Context()); err != nil || len(readStops(board.value, now)) != 0 {
+			t.Errorf("%s, %v", board.value, err)
+		}
+		board.inGet = func() { q.stop(a, "/y", now) }
+		if err := q.share(t.Context(), a); err != nil {
+			t.Fatal(err)
+		}
+		if _, stopped := a.stopped("/y", now); !stopped {
+			t.Error("a stop that came meanwhile is lost")
+		}
+	})
 }
 
 // TestQuotaStopsOfManyHosts: stops that hosts find at the same time are all kept.
