@@ -77,7 +77,7 @@ func TestCircuitOfEndpoint(t *testing.T) {
 type stalled struct{}
 
 func (stalled) Read([]byte) (int, error) {
-	time.Sleep(11 * time.Second)
+	time.Sleep(10*time.Second + time.Millisecond)
 	return 0, errors.New("deadline")
 }
 

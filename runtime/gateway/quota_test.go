@@ -24,7 +24,7 @@ type quotaBoard struct {
 	deaf   bool // messages are lost
 	f      []func([]byte)
 	writes int
-	inGet  func() // called once, in the next Get, after it has read
+	during func() // called once, in the next Apply, after it
 }
 
 func (s *quotaBoard) set(f func()) {
@@ -36,10 +36,6 @@ func (s *quotaBoard) set(f func()) {
 func (s *quotaBoard) Get(context.Context, string, string) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.inGet != nil {
-		defer s.inGet()
-		s.inGet = nil
-	}
 	switch {
 	case s.away:
 		return nil, store.ErrUnavailable
@@ -52,6 +48,10 @@ func (s *quotaBoard) Get(context.Context, string, string) ([]byte, error) {
 func (s *quotaBoard) Apply(_ context.Context, op store.Op) (store.Result, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.during != nil {
+		defer s.during()
+		s.during = nil
+	}
 	switch {
 	case s.away:
 		return store.Result{}, store.ErrUnavailable
@@ -194,30 +194,35 @@ func TestQuotaCleared(t *testing.T) {
 	}
 }
 
-// TestQuotaClearedMeanwhile: what was read of the store before the stops were
-// cleared doesn't bring them back.
-func TestQuotaClearedMeanwhile(t *testing.T) {
+// TestQuotaChangesMeanwhile: while stops are written, others are cleared, or found.
+func TestQuotaChangesMeanwhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		now := time.Now()
 		board := &quotaBoard{value: writeStops(map[string]time.Time{"/x": quotaEnd(now)})}
 		q := newQuotas(board, slog.New(slog.DiscardHandler))
 		a := q.open("shop")
-		board.inGet = func() { q.clear(a) }
-		if err := q.share(t.Context(), a); err != nil {
-			t.Fatal(err)
+		share := func(during func()) {
+			t.Helper()
+			board.during = during
+			if err := q.share(t.Context(), a); err != nil {
+				t.Fatal(err)
+			}
 		}
-		if _, stopped := a.stopped("/x", now); stopped {
-			t.Error("the stop is back")
+		q.stop(a, "/y", now)
+		share(func() { q.clear(a) })
+		if n := len(*a.stops.Load()); n != 0 {
+			t.Errorf("cleared, and %d stops are back", n)
 		}
 		if err := q.look(t.Context()); err != nil || len(readStops(board.value, now)) != 0 {
 			t.Errorf("%s, %v", board.value, err)
 		}
-		board.inGet = func() { q.stop(a, "/y", now) }
-		if err := q.share(t.Context(), a); err != nil {
-			t.Fatal(err)
+		q.stop(a, "/y", now)
+		share(func() { q.stop(a, "/z", now) })
+		if n := len(*a.stops.Load()); n != 2 {
+			t.Errorf("%d stops", n)
 		}
-		if _, stopped := a.stopped("/y", now); !stopped {
-			t.Error("a stop that came meanwhile is lost")
+		if err := q.look(t.Context()); err != nil || len(readStops(board.value, now)) != 2 {
+			t.Errorf("%s, %v", board.value, err)
 		}
 	})
 }
