@@ -97,7 +97,8 @@ func copyAnswer(w http.ResponseWriter, control *http.ResponseController, answer 
 	}
 }
 
-// patientReader reads a request's body, each piece within a time.
+// patientReader reads a request's body, each piece within a time. With the body's
+// end the server takes the deadline off.
 type patientReader struct {
 	r       io.Reader
 	control *http.ResponseController
@@ -106,11 +107,7 @@ type patientReader struct {
 
 func (p *patientReader) Read(b []byte) (int, error) {
 	_ = p.control.SetReadDeadline(time.Now().Add(p.limit)) // a writer without deadlines is a test's
-	n, err := p.r.Read(b)
-	if err != nil { // from here on the server reads, to see the caller go
-		_ = p.control.SetReadDeadline(time.Time{})
-	}
-	return n, err
+	return p.r.Read(b)
 }
 
 // WriteError answers with an error of this package in the host's form: status,
