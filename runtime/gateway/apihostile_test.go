@@ -57,7 +57,7 @@ func TestHostileAPI(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			k := newKit(t, speak(t, c.answer), nil, func(a *APIConfig) { a.Timeout = 2 * time.Second })
+			k := newKit(t, speak(t, c.answer), nil, func(a *APIConfig) { a.Timeout = time.Minute })
 			if c.want == ErrTimeout {
 				k.config.Timeout = 100 * time.Millisecond
 			}

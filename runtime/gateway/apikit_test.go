@@ -256,15 +256,22 @@ func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 // inMemory makes a kit whose server is in memory, in a bubble.
 func inMemory(t testing.TB, h http.Handler, quota QuotaStore, change func(*APIConfig)) kit {
 	t.Helper()
+	dial := servePipes(t, h)
+	k := newKit(t, "http://wechat", quota, change)
+	k.host.transport.DialContext = dial
+	return k
+}
+
+// servePipes serves in memory and returns how it is dialled.
+func servePipes(t testing.TB, h http.Handler) func(context.Context, string, string) (net.Conn, error) {
+	t.Helper()
 	p := newPipes()
-	server := &http.Server{Handler: h, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
+	server := &http.Server{Handler: h, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0), WriteTimeout: 5 * time.Second}
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = server.Serve(p) })
 	t.Cleanup(func() {
 		_ = server.Close()
 		wg.Wait()
 	})
-	k := newKit(t, "http://wechat", quota, change)
-	k.host.transport.DialContext = p.dial
-	return k
+	return p.dial
 }

@@ -13,24 +13,38 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
 // gateway serves k at /api/shop/, as the host does, and returns its address.
 func (k kit) gateway(t testing.TB, patterns ...string) string {
 	t.Helper()
+	server := httptest.NewUnstartedServer(k.handler(t, patterns...))
+	server.Config.WriteTimeout = 5 * time.Second // as the host's: streams take longer
+	server.Start()
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+func (k kit) handler(t testing.TB, patterns ...string) http.HandlerFunc {
+	t.Helper()
 	s := scope(t, patterns...)
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return func(w http.ResponseWriter, r *http.Request) {
 		path, ok := strings.CutPrefix(r.URL.EscapedPath(), "/api/shop")
 		if !ok {
 			t.Errorf("path %s", r.URL.EscapedPath())
 		}
 		k.Serve(w, r, Incoming{Path: path, Scope: s, Trace: "0af7"})
-	}))
-	server.Config.WriteTimeout = 5 * time.Second // as the host's: streams take longer
-	server.Start()
-	t.Cleanup(server.Close)
-	return server.URL
+	}
+}
+
+// gatewayInMemory is a client of k served in memory, in a bubble.
+func (k kit) gatewayInMemory(t testing.TB) *http.Client {
+	t.Helper()
+	transport := &http.Transport{DialContext: servePipes(t, k.handler(t, "/**"))}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport}
 }
 
 // ask sends a request whose target is written as it stands.
@@ -276,86 +290,93 @@ func TestBrokenAnswersBreak(t *testing.T) {
 // TestStreamsThatStop: each side that stops in the middle is given up after the
 // time between two pieces, and only WeChat's silence counts against WeChat.
 func TestStreamsThatStop(t *testing.T) {
-	release := make(chan struct{})
-	k := newKit(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/cgi-bin/up" {
-			_, _ = io.Copy(io.Discard, r.Body)
-			return
+	synctest.Test(t, func(t *testing.T) {
+		k := inMemory(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/cgi-bin/up" {
+				_, _ = io.Copy(io.Discard, r.Body)
+				return
+			}
+			w.Header().Set("Content-Type", "image/png")
+			_, _ = w.Write([]byte("x"))
+			_ = http.NewResponseController(w).Flush()
+			hang(w, r)
+		}), nil, nil)
+		began := time.Now()
+		answer, text, err := k.call(t, "GET", "/cgi-bin/down", "")
+		if answer == nil || text != "x" || !errors.Is(err, ErrTimeout) || time.Since(began) != 10*time.Second {
+			t.Errorf("down: %+v %q %v after %v", answer, text, err, time.Since(began))
 		}
-		w.Header().Set("Content-Type", "image/png")
-		_, _ = w.Write([]byte("x"))
-		_ = http.NewResponseController(w).Flush()
-		<-release
-	}), nil, func(c *APIConfig) { c.Timeout = 300 * time.Millisecond })
-	t.Cleanup(func() { close(release) })
-	answer, text, err := k.call(t, "GET", "/cgi-bin/down", "")
-	if answer == nil || text != "x" || !errors.Is(err, ErrTimeout) {
-		t.Errorf("down: %+v %q %v", answer, text, err)
-	}
-	at := k.gateway(t, "/**")
-	for _, first := range []int{1, maxKept * 2} {
+		client := k.gatewayInMemory(t)
+		for _, first := range []int{1, maxKept * 2} {
+			r, w := io.Pipe()
+			go func() { _, _ = w.Write(make([]byte, first)) }() // and then nothing
+			began := time.Now()
+			resp, err := client.Post("http://host/api/shop/cgi-bin/up", "video/mp4", r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, _ := io.ReadAll(resp.Body)
+			_, _ = w.Close(), resp.Body.Close()
+			if took := time.Since(began); resp.StatusCode != 400 || !strings.Contains(string(text), "bad_body") || took < 10*time.Second || took > 11*time.Second {
+				t.Errorf("up after %d: %d %s after %v", first, resp.StatusCode, text, took)
+			}
+		}
+		if n := k.counter.of("shop other bad_body") + k.counter.of("shop /cgi-bin/up bad_body"); n != 2 {
+			t.Errorf("counted %v", k.counter.calls)
+		}
+	})
+}
+
+// TestSlowStreamsGoOn: a stream may take longer than the time between its pieces,
+// than the server's time to write, and than the client's to ask.
+func TestSlowStreamsGoOn(t *testing.T) {
+	const pieces, pause = 8, 6 * time.Second
+	synctest.Test(t, func(t *testing.T) {
+		k := inMemory(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			control := http.NewResponseController(w)
+			_ = control.SetWriteDeadline(time.Time{})
+			if r.URL.Path == "/cgi-bin/up" {
+				n, _ := io.Copy(io.Discard, r.Body)
+				_ = json.NewEncoder(w).Encode(map[string]int64{"size": n})
+				return
+			}
+			w.Header().Set("Content-Type", "image/png")
+			for range pieces {
+				_, _ = w.Write([]byte("x"))
+				_ = control.Flush()
+				time.Sleep(pause)
+			}
+		}), nil, nil)
+		client := k.gatewayInMemory(t)
+		for method, body := range map[string]string{"GET": "", "POST": "{}"} {
+			req, err := http.NewRequestWithContext(t.Context(), method, "http://host/api/shop/cgi-bin/down", strings.NewReader(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp, err := client.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, err := io.ReadAll(resp.Body)
+			if _ = resp.Body.Close(); err != nil || string(text) != strings.Repeat("x", pieces) {
+				t.Errorf("%s: %q, %v", method, text, err)
+			}
+		}
 		r, w := io.Pipe()
-		t.Cleanup(func() { _ = w.Close() })
-		go func() { _, _ = w.Write(make([]byte, first)) }() // and then nothing, until the test ends
-		req, err := http.NewRequestWithContext(t.Context(), "POST", at+"/api/shop/cgi-bin/up", r)
+		go func() {
+			for range pieces {
+				_, _ = w.Write(make([]byte, maxKept/2))
+				time.Sleep(pause)
+			}
+			_ = w.Close()
+		}()
+		resp, err := client.Post("http://host/api/shop/cgi-bin/up", "video/mp4", r)
 		if err != nil {
 			t.Fatal(err)
 		}
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			continue // the server broke off
+		defer resp.Body.Close()
+		if text, _ := io.ReadAll(resp.Body); resp.StatusCode != 200 || string(text) != "{\"size\":4194304}\n" {
+			t.Errorf("up: %d %s", resp.StatusCode, text)
 		}
-		text, _ := io.ReadAll(resp.Body)
-		_ = resp.Body.Close()
-		if resp.StatusCode != 400 || !strings.Contains(string(text), "bad_body") {
-			t.Errorf("up after %d: %d %s", first, resp.StatusCode, text)
-		}
-	}
-	if n := k.counter.of("shop other bad_body") + k.counter.of("shop /cgi-bin/up bad_body"); n != 2 {
-		t.Errorf("counted %v", k.counter.calls)
-	}
-}
-
-// TestSlowStreamsGoOn: a stream may take longer than the time between its pieces.
-func TestSlowStreamsGoOn(t *testing.T) {
-	const pieces, pause = 8, 60 * time.Millisecond
-	k := newKit(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == "POST" && r.URL.Path == "/cgi-bin/up" {
-			n, _ := io.Copy(io.Discard, r.Body)
-			_ = json.NewEncoder(w).Encode(map[string]int64{"size": n})
-			return
-		}
-		w.Header().Set("Content-Type", "image/png")
-		for range pieces {
-			_, _ = w.Write([]byte("x"))
-			_ = http.NewResponseController(w).Flush()
-			select {
-			case <-time.After(pause):
-			case <-r.Context().Done():
-			}
-		}
-	}), nil, func(c *APIConfig) { c.Timeout = pieces * pause / 2 })
-	at := k.gateway(t, "/**")
-	if resp, text := ask(t, "GET", at, "/api/shop/cgi-bin/down", ""); resp.StatusCode != 200 || text != strings.Repeat("x", pieces) {
-		t.Errorf("down: %d %q", resp.StatusCode, text)
-	}
-	if resp, text := ask(t, "POST", at, "/api/shop/cgi-bin/wxacode", "{}"); resp.StatusCode != 200 || text != strings.Repeat("x", pieces) {
-		t.Errorf("down after a body: %d %q", resp.StatusCode, text)
-	}
-	r, w := io.Pipe()
-	go func() {
-		for range pieces {
-			_, _ = w.Write(make([]byte, maxKept/2))
-			<-time.After(pause)
-		}
-		_ = w.Close()
-	}()
-	resp, err := http.Post(at+"/api/shop/cgi-bin/up", "video/mp4", r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if text, _ := io.ReadAll(resp.Body); resp.StatusCode != 200 || string(text) != "{\"size\":4194304}\n" {
-		t.Errorf("up: %d %s", resp.StatusCode, text)
-	}
+	})
 }
