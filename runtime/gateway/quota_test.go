@@ -151,7 +151,7 @@ func TestQuotaStopsWithoutStore(t *testing.T) {
 			t.Errorf("told %d times: %s", n, a.log)
 		}
 		away.set(func() { away.away = false })
-		time.Sleep(quotaRetry + quotaLook)
+		time.Sleep(quotaRetry + quotaLook + time.Second)
 		if _, _, err := b.call(t, "GET", "/cgi-bin/x", ""); !errors.Is(err, ErrQuota) {
 			t.Errorf("there, when it is back: %v", err)
 		}
