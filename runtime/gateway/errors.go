@@ -47,10 +47,15 @@ func (e *Error) Error() string {
 	if e.err != nil {
 		text = e.err.Error()
 	}
+	return "upstream " + e.upstream + ": " + shortened(text)
+}
+
+// shortened is a text of at most maxErrorText bytes, about.
+func shortened(text string) string {
 	if len(text) > maxErrorText { // a certificate's names stand in it
-		text = strings.ToValidUTF8(text[:maxErrorText], "") + "…"
+		return strings.ToValidUTF8(text[:maxErrorText], "") + "…"
 	}
-	return "upstream " + e.upstream + ": " + text
+	return text
 }
 
 // Unwrap returns the cause, nil where there is none but the upstream.

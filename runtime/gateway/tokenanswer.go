@@ -60,20 +60,24 @@ func (n *looseInt) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// decodeWire reads an answer. Control characters that stand in it as they are,
-// which WeChat sends and JSON forbids, are read as blanks.
+// decodeWire reads an answer.
 func decodeWire(body []byte) (wireAnswer, error) {
-	clean := bytes.Map(func(r rune) rune {
+	var w wireAnswer
+	if err := json.Unmarshal(readable(body), &w); err != nil {
+		return wireAnswer{}, errors.New("it is no JSON of the expected form") // the error may quote it
+	}
+	return w, nil
+}
+
+// readable is an answer in which control characters that stand as they are, which
+// WeChat sends and JSON forbids, are blanks.
+func readable(body []byte) []byte {
+	return bytes.Map(func(r rune) rune {
 		if r < ' ' || r == '\ufeff' {
 			return ' '
 		}
 		return r
 	}, body)
-	var w wireAnswer
-	if err := json.Unmarshal(clean, &w); err != nil {
-		return wireAnswer{}, errors.New("it is no JSON of the expected form") // the error may quote it
-	}
-	return w, nil
 }
 
 // readToken reads WeChat's answer to a call that gives kind.

@@ -3,6 +3,7 @@ package gateway
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -59,16 +60,21 @@ type stableSource struct {
 }
 
 func (s *stableSource) fetch(ctx context.Context, _ string, force bool) (tokenAnswer, *fetchFailure) {
-	body, err := json.Marshal(struct {
-		GrantType    string `json:"grant_type"`
-		AppID        string `json:"appid"`
-		Secret       string `json:"secret"`
-		ForceRefresh bool   `json:"force_refresh"`
-	}{"client_credential", s.appID, s.secret, force})
+	body, err := stableRequest(s.appID, s.secret, force)
 	if err != nil {
 		return tokenAnswer{}, &fetchFailure{result: fetchFailed}
 	}
 	return askWeChat(ctx, s.client, http.MethodPost, s.base+"/cgi-bin/stable_token", body, AccessToken)
+}
+
+// stableRequest is the body of a call of stable_token.
+func stableRequest(appID, secret string, force bool) ([]byte, error) {
+	return json.Marshal(struct {
+		GrantType    string `json:"grant_type"`
+		AppID        string `json:"appid"`
+		Secret       string `json:"secret"`
+		ForceRefresh bool   `json:"force_refresh"`
+	}{"client_credential", appID, secret, force})
 }
 
 // plainSource is GET /cgi-bin/token: each call gives a new token and voids the
@@ -129,9 +135,19 @@ func becauseOf(err error) *fetchFailure {
 func askWeChat(ctx context.Context, client Doer, method, at string, body []byte, kind CredentialKind) (tokenAnswer, *fetchFailure) {
 	ctx, cancel := context.WithTimeout(ctx, fetchTime)
 	defer cancel()
+	_, said, failed := exchange(ctx, client, method, at, body)
+	if failed != nil {
+		return tokenAnswer{}, failed
+	}
+	return readToken(said, kind)
+}
+
+// exchange makes a call of WeChat, and returns what it said under status 200. The
+// header is nil where nothing was answered.
+func exchange(ctx context.Context, client Doer, method, at string, body []byte) (http.Header, []byte, *fetchFailure) {
 	req, err := http.NewRequestWithContext(ctx, method, at, bytes.NewReader(body))
 	if err != nil {
-		return tokenAnswer{}, &fetchFailure{result: fetchFailed} // the error has the URL
+		return nil, nil, &fetchFailure{result: fetchFailed} // the error has the URL
 	}
 	req.Header.Set("User-Agent", "Weft")
 	if body != nil {
@@ -139,19 +155,19 @@ func askWeChat(ctx context.Context, client Doer, method, at string, body []byte,
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return tokenAnswer{}, brokenCall(ctx, err)
+		return nil, nil, brokenCall(ctx, err)
 	}
 	defer func() { _ = resp.Body.Close() }() // what could be read was
 	said, err := io.ReadAll(io.LimitReader(resp.Body, maxTokenAnswer+1))
 	switch {
 	case err != nil:
-		return tokenAnswer{}, brokenCall(ctx, err)
+		return resp.Header, nil, brokenCall(ctx, err)
 	case resp.StatusCode != http.StatusOK:
-		return tokenAnswer{}, &fetchFailure{result: fetchFailed, status: resp.StatusCode}
+		return resp.Header, nil, &fetchFailure{result: fetchFailed, status: resp.StatusCode}
 	case len(said) > maxTokenAnswer:
-		return tokenAnswer{}, &fetchFailure{result: fetchUnusable}
+		return resp.Header, nil, &fetchFailure{result: fetchUnusable}
 	}
-	return readToken(said, kind)
+	return resp.Header, said, nil
 }
 
 // brokenCall is a call that brought no answer.
@@ -162,9 +178,17 @@ func brokenCall(ctx context.Context, err error) *fetchFailure {
 	}
 	f := &fetchFailure{result: fetchFailed}
 	var network *net.OpError // its text is the address and the system's word
-	if errors.As(err, &network) {
+	var certificate *tls.CertificateVerificationError
+	var upstream *Error
+	switch {
+	case errors.As(err, &network):
 		f.cause = network.Error()
+	case errors.As(err, &certificate):
+		f.cause = certificate.Error()
+	case errors.As(err, &upstream):
+		f.cause = upstream.Error()
 	}
+	f.cause = shortened(f.cause)
 	return f
 }
 
