@@ -3,6 +3,7 @@ package redis
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -33,7 +34,7 @@ type Inspection struct {
 // digits and . _ - only.
 type Server struct {
 	Addr     string // of Sentinels' primary, where none of them says it: its name
-	Err      error  // why nothing is known of it; nil: what follows is
+	Err      error  // why nothing is known of it, nothing that it said; nil: what follows is
 	Role     string // master; else writes fail
 	Version  string // 7.2.4
 	AOF      bool   // it has an append-only file
@@ -107,7 +108,7 @@ func (b *base) inspectCluster(ctx context.Context) ([]Server, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("find the primaries of the Cluster: %w", err)
+		return nil, fmt.Errorf("find the primaries of the Cluster: %w", explained(err))
 	}
 	slices.SortFunc(found, func(a, b Server) int { return cmp.Compare(a.Addr, b.Addr) })
 	return found, nil
@@ -122,7 +123,7 @@ func inspect(ctx context.Context, c *goredis.Client) Server {
 	for _, section := range []string{"server", "replication", "persistence", "memory", "cluster"} {
 		text, err := conn.Info(ctx, section).Result()
 		if err != nil {
-			s.Err = fmt.Errorf("ask for INFO %s: %w", section, err)
+			s.Err = explained(err)
 			return s
 		}
 		s.take(text)
@@ -130,7 +131,7 @@ func inspect(ctx context.Context, c *goredis.Client) Server {
 	asked := time.Now()
 	now, err := conn.Time(ctx).Result()
 	if err != nil {
-		s.Err = fmt.Errorf("ask for its TIME: %w", err)
+		s.Err = explained(err)
 		return s
 	}
 	s.Took = time.Since(asked)
@@ -184,6 +185,40 @@ func plainWord(s string) string {
 	}, s[:min(len(s), maxSaid)])
 }
 
+// ErrRefused is what a server says to a user or a password that it doesn't take.
+var ErrRefused = errors.New("it refuses the user or the password, or what the user may do")
+
+// explained is err without what a server says in it, but for the first word: some
+// servers repeat what they were sent, passwords among it.
+func explained(err error) error {
+	var reply goredis.Error
+	var network *net.OpError
+	var timeout net.Error
+	var certificate *tls.CertificateVerificationError
+	var record tls.RecordHeaderError
+	switch {
+	case errors.As(err, &reply):
+		word, rest, _ := strings.Cut(reply.Error(), " ")
+		switch {
+		case word == "NOAUTH", word == "WRONGPASS", word == "NOPERM", strings.Contains(rest, "AUTH"), strings.Contains(rest, "password"):
+			return ErrRefused
+		}
+		if strings.Trim(word, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" {
+			word = "without a name"
+		}
+		return fmt.Errorf("it answered with the error %s", word[:min(len(word), maxSaid)])
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		return errors.New("it didn't answer in time")
+	case errors.As(err, &network):
+		return network
+	case errors.As(err, &certificate):
+		return certificate
+	case errors.As(err, &record):
+		return errors.New("it doesn't speak TLS")
+	}
+	return errors.New("the connection broke, or what answered is no Redis")
+}
+
 var errNoPrimary = errors.New("it knows no primary of that name")
 
 // guard asks one Sentinel for the primary.
@@ -199,7 +234,7 @@ func (b *base) guard(ctx context.Context, addr string) Guard {
 	case errors.Is(err, goredis.Nil):
 		g.Err = errNoPrimary
 	case err != nil:
-		g.Err = err
+		g.Err = explained(err)
 	case len(said) != 2:
 		g.Err = errNoPrimary
 	default:

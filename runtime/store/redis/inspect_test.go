@@ -1,6 +1,8 @@
 package redis
 
 import (
+	"errors"
+	"fmt"
 	"net"
 	"strconv"
 	"strings"
@@ -83,6 +85,43 @@ func TestInspectCluster(t *testing.T) {
 		}
 	}
 }
+
+// TestInspectRefused: a wrong password is told as one, and stands in no error, nor
+// does an address that nobody listens at take long.
+func TestInspectRefused(t *testing.T) {
+	n := redistest.Start(t, "--requirepass", "s3cret")
+	for _, password := range []string{"", "wr0ng"} {
+		s := inspectOne(t, Options{Addrs: []string{n.Addr}, Password: password}).Primaries[0]
+		if !errors.Is(s.Err, ErrRefused) || password != "" && strings.Contains(s.Err.Error(), password) {
+			t.Errorf("got %v", s.Err)
+		}
+	}
+	n.Kill()
+	var network *net.OpError
+	if s := inspectOne(t, Options{Addrs: []string{n.Addr}}).Primaries[0]; !errors.As(s.Err, &network) {
+		t.Errorf("got %v", s.Err)
+	}
+}
+
+// TestExplained: a server that repeats what it was sent is not repeated.
+func TestExplained(t *testing.T) {
+	for said, want := range map[string]string{
+		"ERR unknown command 'AUTH', with args beginning with: 's3cret'": ErrRefused.Error(),
+		"LOADING Redis is loading the dataset in memory s3cret":          "it answered with the error LOADING",
+		"s3cret\x1b[2J": "it answered with the error without a name",
+	} {
+		if got := explained(fmt.Errorf("ask: %w", replied(said))).Error(); got != want {
+			t.Errorf("%q is told as %q", said, got)
+		}
+	}
+}
+
+type replied string
+
+func (r replied) Error() string { return string(r) }
+
+// RedisError is goredis.Error's.
+func (replied) RedisError() {}
 
 // TestInspectHostile: what a server says of itself is bounded, and has nothing that
 // a terminal obeys.
