@@ -242,15 +242,19 @@ func (a *assembly) openUpstreams() {
 		if u.Open {
 			continue
 		}
-		client, err := a.pool.Open(gateway.UpstreamConfig{
-			Name: u.Name, URL: u.URL, Private: u.Private, Headers: u.Headers, Timeout: u.Timeout,
-			Secret: u.Secret, Connections: u.Connections,
-		})
+		client, err := a.pool.Open(upstreamConfig(u))
 		if err != nil {
 			a.problems = append(a.problems, config.Problem{Pos: u.Pos, Text: fmt.Sprintf("upstream %s: %v", u.Name, err)})
 			continue
 		}
 		a.upstreams[u.Name] = client
+	}
+}
+
+func upstreamConfig(u *config.Upstream) gateway.UpstreamConfig {
+	return gateway.UpstreamConfig{
+		Name: u.Name, URL: u.URL, Private: u.Private, Headers: u.Headers, Timeout: u.Timeout,
+		Secret: u.Secret, Connections: u.Connections,
 	}
 }
 

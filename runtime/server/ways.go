@@ -44,10 +44,7 @@ func openWays(cfg *config.Config, s store.Store, foreign gateway.ForeignKeys, m 
 			return nil, err
 		}
 	}
-	w := &ways{transport: &http.Transport{ // and no proxy: it would see secrets
-		DialContext: (&net.Dialer{Timeout: credentialDial}).DialContext, TLSHandshakeTimeout: credentialDial,
-		ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 4, IdleConnTimeout: credentialIdle,
-	}}
+	w := &ways{transport: newTransport()}
 	var err error
 	w.credentials, err = gateway.NewCredentials(gateway.CredentialOptions{
 		Store: s, Key: key, PreviousKeys: cfg.Server.PreviousKeys, Foreign: foreign, Logger: log,
@@ -63,6 +60,15 @@ func openWays(cfg *config.Config, s store.Store, foreign gateway.ForeignKeys, m 
 	ctx, w.stop = context.WithCancel(context.Background())
 	w.counting.Go(func() { w.limiter.Run(ctx) })
 	return w, nil
+}
+
+// newTransport is one for requests that hold secrets: without a proxy, which would
+// see them.
+func newTransport() *http.Transport {
+	return &http.Transport{
+		DialContext: (&net.Dialer{Timeout: credentialDial}).DialContext, TLSHandshakeTimeout: credentialDial,
+		ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 4, IdleConnTimeout: credentialIdle,
+	}
 }
 
 // noRedirect keeps a client at the address that it was given: its requests hold
