@@ -87,6 +87,7 @@ func TestRunKeepsErrorsShort(t *testing.T) {
 	for _, args := range [][]string{
 		{"check", "-c", "nowhere.yaml"},
 		{"serve", "-c", "nowhere.yaml"},
+		{"doctor", "-c", "nowhere.yaml"},
 		{"test", "-c", "nowhere.yaml"},
 		{"callback", "-c", "nowhere.yaml", "--app", "shop", "--text", "x"},
 		{"queue", "list", "-c", "nowhere.yaml"},

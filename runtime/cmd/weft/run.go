@@ -34,7 +34,7 @@ type command struct {
 }
 
 func commands() []command {
-	return []command{serveCommand(), checkCommand(), testCommand(), replayCommand(), graphCommand(), callbackCommand(), callerNewCommand(), queueListCommand(), queueRetryCommand(), queueDropCommand(), pluginBuildCommand(), pluginCheckCommand(), versionCommand(), compileCommand()}
+	return []command{serveCommand(), checkCommand(), doctorCommand(), testCommand(), replayCommand(), graphCommand(), callbackCommand(), callerNewCommand(), queueListCommand(), queueRetryCommand(), queueDropCommand(), pluginBuildCommand(), pluginCheckCommand(), versionCommand(), compileCommand()}
 }
 
 // usageError is a mistake in the arguments.
