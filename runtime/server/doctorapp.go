@@ -34,10 +34,19 @@ func (d *doctor) lookAtApp(ctx context.Context, app *config.App) []Finding {
 	if token == "" {
 		return append(found, a.clockFindings()...)
 	}
-	found = append(found, within(ctx, func(ctx context.Context) []Finding { return a.callback(ctx, token) })...)
-	found = append(found, within(ctx, func(ctx context.Context) []Finding { return a.callbackIPs(ctx, token) })...)
-	found = append(found, within(ctx, func(ctx context.Context) []Finding { return a.quota(ctx, token) })...)
+	for _, check := range []func(context.Context, string) []Finding{a.callback, a.callbackIPs, a.quota} {
+		more := within(ctx, func(ctx context.Context) []Finding { return check(ctx, token) })
+		found = append(found, more...)
+		if slices.ContainsFunc(more, refusesAll) {
+			break
+		}
+	}
 	return append(found, a.clockFindings()...)
+}
+
+// refusesAll tells whether every other call would find the same.
+func refusesAll(f Finding) bool {
+	return f.State == FindingWrong && (f.Check == "credentials" || f.Check == "address")
 }
 
 func (a *appDoctor) clockFindings() []Finding {

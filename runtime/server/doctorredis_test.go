@@ -129,6 +129,9 @@ func TestDoctorFromRedis(t *testing.T) {
 	found = c.lookWithKey(t, sections)
 	finding(t, found, "shop", "credentials").holds(t, FindingFine)
 	all := slices.DeleteFunc(found, func(f Finding) bool { return f.State != FindingWrong })
+	if len(all) != 1 {
+		t.Errorf("one token that is refused is told as %+v", all)
+	}
 	finding(t, all, "shop", "credentials").holds(t, FindingWrong, "refuses the token", "another account's")
 	n.Do("set", "wx:token", `{"access_token":"`+c.token(t)+`"}`)
 	finding(t, c.lookWithKey(t, sections), "shop", "callback").holds(t, FindingFine)
