@@ -31,17 +31,25 @@ const (
 
 // Limits of the ABI, in bytes unless they say otherwise.
 const (
-	InitialBuffer      = 16384    // what weft_buffer is asked for first
-	MaxReply           = 64 << 10 // an encoded Reply
-	MaxAnnotations     = 64       // annotations an event, a count
-	MaxAnnotationName  = 1 << 10  // the name of an annotation
-	MaxAnnotationValue = 1 << 10  // the value of an annotation
-	MaxText            = 4 << 10  // a reason or a log line; longer is cut
-	MaxStateKey        = 256      // a key of state
-	MaxStateValue      = 64 << 10 // a value of state
-	MaxStateOnce       = 64       // a once name of state
-	MaxStateOps        = 1024     // state operations an event, a count
-	DefaultStateQuota  = 64 << 20 // state of one plugin in one app
+	InitialBuffer      = 16384     // what weft_buffer is asked for first
+	MaxReply           = 64 << 10  // an encoded Reply
+	MaxAnnotations     = 64        // annotations an event, a count
+	MaxAnnotationName  = 1 << 10   // the name of an annotation
+	MaxAnnotationValue = 1 << 10   // the value of an annotation
+	MaxText            = 4 << 10   // a reason or a log line; longer is cut
+	MaxStateKey        = 256       // a key of state
+	MaxStateValue      = 64 << 10  // a value of state
+	MaxStateOnce       = 64        // a once name of state
+	MaxStateOps        = 1024      // state operations an event, a count
+	DefaultStateQuota  = 64 << 20  // state of one plugin in one app
+	MaxCalls           = 64        // calls of api and fetch an event, a count
+	MaxCallBody        = 256 << 10 // the body of a request of api or fetch
+	MaxCallAnswer      = 1 << 20   // the body of a response of api or fetch
+	MaxCallPath        = 512       // the path of a call, as it is written
+	MaxCallQuery       = 8 << 10   // names and values of its query, in all
+	MaxCallHeaders     = 8 << 10   // names and values of its headers, in all
+	MaxCallFields      = 64        // fields of its query, and of its headers, a count
+	MaxCallKey         = 128       // its idempotency key
 )
 
 // Outcome is what weft_handle returns.

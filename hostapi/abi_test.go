@@ -35,6 +35,14 @@ func TestABI(t *testing.T) {
 		fmt.Sprintf("| `MaxStateOnce` | %d |", hostapi.MaxStateOnce),
 		fmt.Sprintf("| `MaxStateOps` | %d |", hostapi.MaxStateOps),
 		fmt.Sprintf("| `DefaultStateQuota` | %d |", hostapi.DefaultStateQuota),
+		fmt.Sprintf("| `MaxCalls` | %d |", hostapi.MaxCalls),
+		fmt.Sprintf("| `MaxCallBody` | %d |", hostapi.MaxCallBody),
+		fmt.Sprintf("| `MaxCallAnswer` | %d |", hostapi.MaxCallAnswer),
+		fmt.Sprintf("| `MaxCallPath` | %d |", hostapi.MaxCallPath),
+		fmt.Sprintf("| `MaxCallQuery` | %d |", hostapi.MaxCallQuery),
+		fmt.Sprintf("| `MaxCallHeaders` | %d |", hostapi.MaxCallHeaders),
+		fmt.Sprintf("| `MaxCallFields` | %d |", hostapi.MaxCallFields),
+		fmt.Sprintf("| `MaxCallKey` | %d |", hostapi.MaxCallKey),
 		fmt.Sprintf("| %d | next:", hostapi.Next),
 		fmt.Sprintf("| %d | done:", hostapi.Done),
 		fmt.Sprintf("| %d | error:", hostapi.Failed),
@@ -69,12 +77,21 @@ func TestABIDrawings(t *testing.T) {
 		"\x0a\x04\x0a\x02ok": &hostapi.Reply{Text: &hostapi.Text{Content: "ok"}},
 		"\x08\x01\x1a\x01n":  &hostapi.StateRequest{Op: hostapi.StateGet, Key: "n"},
 		"\x0a\x017\x18\x01":  &hostapi.StateResponse{Value: []byte("7"), Found: true},
+
+		"\x0a\x03GET\x12\x02/a":          &hostapi.APIRequest{Method: "GET", Path: "/a"},
+		"\x08\xc8\x01\x12\x02{}":         &hostapi.APIResponse{Status: 200, Body: []byte("{}")},
+		"\x0a\x01o\x12\x03GET\x1a\x02/a": &hostapi.FetchRequest{Upstream: "o", Method: "GET", Path: "/a"},
+		"\x08\x94\x03":                   &hostapi.FetchResponse{Status: 404},
 	} {
 		if got := string(m.Append(nil)); got != want {
 			t.Errorf("%+v: %q, ABI.md draws %q", m, got, want)
 		}
 	}
-	for _, part := range []string{"0x08, 1,  0x1a, 1, 'n',", "0x0a, 1, '7',  0x18, 1,", "length=5", "returns 5:"} {
+	for _, part := range []string{
+		"0x08, 1,  0x1a, 1, 'n',", "0x0a, 1, '7',  0x18, 1,", "length=5", "returns 5:",
+		"0x0a, 3, 'G', 'E', 'T',  0x12, 2, '/', 'a',", "0x08, 0xc8, 1,  0x12, 2, '{', '}',", "req_len=9", "length=7",
+		"0x0a, 1, 'o',  0x12, 3, 'G', 'E', 'T',  0x1a, 2, '/', 'a',", "0x08, 0x94, 3,", "req_len=12", "length=3",
+	} {
 		if !strings.Contains(readABI(t), part) {
 			t.Errorf("ABI.md draws no %q", part)
 		}

@@ -40,6 +40,19 @@ func samples() map[string][][]byte {
 			}).Append(nil),
 		},
 		"StateResponse": {(&hostapi.StateResponse{Value: []byte{0, 0xff}, Number: -5, Found: true, Error: "e"}).Append(nil)},
+		"ApiRequest": {(&hostapi.APIRequest{
+			Method: "POST", Path: "/cgi-bin/a", Query: []hostapi.Field{{Name: "q", Value: "1"}, {}}, Body: []byte(`{"a":1}`), IdempotencyKey: "k",
+		}).Append(nil)},
+		"ApiResponse": {(&hostapi.APIResponse{
+			Status: 200, Body: []byte{0, 0xff}, Errcode: -1, Class: "backoff", Rid: "r", ContentType: "c", Error: "e", MaybeExecuted: true,
+		}).Append(nil)},
+		"FetchRequest": {(&hostapi.FetchRequest{
+			Upstream: "orders", Method: "PUT", Path: "/a", Query: []hostapi.Field{{Name: "q"}}, Headers: []hostapi.Field{{Name: "Accept", Value: "*/*"}},
+			Body: []byte("b"), IdempotencyKey: "k",
+		}).Append(nil)},
+		"FetchResponse": {(&hostapi.FetchResponse{
+			Status: 404, Headers: []hostapi.Field{{Name: "Etag", Value: "1"}, {}}, Body: []byte("b"), Error: "e", MaybeExecuted: true,
+		}).Append(nil)},
 	}
 	for _, r := range replies() {
 		s["Reply"] = append(s["Reply"], r.Append(nil))
@@ -95,6 +108,12 @@ var malformed = []struct {
 	{"bool over one", "StateRequest", "4002", ""},
 	{"enum over 32 bits", "StateRequest", "088280808010", ""},
 	{"uint32 over 32 bits", "Event", "b001818080801000", "Event: field number out of range"},
+	{"query as a number", "ApiRequest", "1801", "ApiRequest field 3: wrong wire type"},
+	{"query that is not UTF-8", "ApiRequest", "1a030a01ff", "ApiRequest field 3: Field field 1: string is not UTF-8"},
+	{"errcode of -1", "ApiResponse", "18ffffffffffffffffff01", ""},
+	{"errcode over 32 bits", "ApiResponse", "188280808010", ""},
+	{"header cut", "FetchRequest", "2a030a0241", "FetchRequest field 5: Field field 1: truncated"},
+	{"status as a string", "FetchResponse", "0a0141", "FetchResponse field 1: wrong wire type"},
 	{"unknown varint", "Event", "f80601", ""},
 	{"unknown fixed64", "Event", "f9060102030405060708", ""},
 	{"unknown fixed64 cut", "Event", "f90601020304050607", "Event field 111: truncated"},
@@ -194,6 +213,7 @@ func TestDecodeMemory(t *testing.T) {
 		{"articles", new(hostapi.Reply), news("\x0a\x00")},
 		{"articles apart", new(hostapi.Reply), news("\x0a\x00\x10\x00")},
 		{"bodies in turn", new(hostapi.Reply), strings.Repeat("\x22\x00\x2a\x00", size/4)},
+		{"query and headers in turn", new(hostapi.FetchRequest), strings.Repeat("\x22\x00\x2a\x00", size/4)},
 		{"values", new(hostapi.StateRequest), strings.Repeat("\x22\x06abcdef", size/8)},
 	}
 	for _, tt := range tests {

@@ -12,13 +12,9 @@ func (e *Event) Size() int {
 		sizeString(8, e.To) +
 		sizeInt(9, uint64(e.Created)) +
 		sizeString(10, e.Content) +
-		sizeString(11, e.MsgID)
-	for i := range e.Fields {
-		n += sizeMessage(12, e.Fields[i].size())
-	}
-	for i := range e.Attrs {
-		n += sizeMessage(13, e.Attrs[i].size())
-	}
+		sizeString(11, e.MsgID) +
+		sizeFields(12, e.Fields) +
+		sizeFields(13, e.Attrs)
 	if e.Reply != nil {
 		n += sizeMessage(14, e.Reply.Size())
 	}
@@ -51,12 +47,8 @@ func (e *Event) Append(b []byte) []byte {
 	b = appendInt(b, 9, uint64(e.Created))
 	b = appendString(b, 10, e.Content)
 	b = appendString(b, 11, e.MsgID)
-	for i := range e.Fields {
-		b = e.Fields[i].append(b, 12)
-	}
-	for i := range e.Attrs {
-		b = e.Attrs[i].append(b, 13)
-	}
+	b = appendFields(b, 12, e.Fields)
+	b = appendFields(b, 13, e.Attrs)
 	if e.Reply != nil {
 		b = e.Reply.appendBody(appendHeader(b, 14, e.Reply.Size()))
 	}
@@ -157,6 +149,21 @@ func readField(r *reader, fields []Field) []Field {
 }
 
 func (f *Field) size() int { return sizeString(1, f.Name) + sizeString(2, f.Value) }
+
+func sizeFields(num int, fields []Field) int {
+	n := 0
+	for i := range fields {
+		n += sizeMessage(num, fields[i].size())
+	}
+	return n
+}
+
+func appendFields(b []byte, num int, fields []Field) []byte {
+	for i := range fields {
+		b = fields[i].append(b, num)
+	}
+	return b
+}
 
 // append adds f as the embedded message num.
 func (f *Field) append(b []byte, num int) []byte {

@@ -11,6 +11,10 @@ func FuzzEvent(f *testing.F)         { fuzz(f, "Event") }
 func FuzzReply(f *testing.F)         { fuzz(f, "Reply") }
 func FuzzStateRequest(f *testing.F)  { fuzz(f, "StateRequest") }
 func FuzzStateResponse(f *testing.F) { fuzz(f, "StateResponse") }
+func FuzzAPIRequest(f *testing.F)    { fuzz(f, "ApiRequest") }
+func FuzzAPIResponse(f *testing.F)   { fuzz(f, "ApiResponse") }
+func FuzzFetchRequest(f *testing.F)  { fuzz(f, "FetchRequest") }
+func FuzzFetchResponse(f *testing.F) { fuzz(f, "FetchResponse") }
 
 // fuzz holds the codec of one message against protobuf-go, with the
 // differences that stricter names.

@@ -31,6 +31,10 @@ func messages() map[string]codec {
 		"Reply":         new(hostapi.Reply),
 		"StateRequest":  new(hostapi.StateRequest),
 		"StateResponse": new(hostapi.StateResponse),
+		"ApiRequest":    new(hostapi.APIRequest),
+		"ApiResponse":   new(hostapi.APIResponse),
+		"FetchRequest":  new(hostapi.FetchRequest),
+		"FetchResponse": new(hostapi.FetchResponse),
 	}
 }
 
@@ -281,13 +285,17 @@ func TestNumbers(t *testing.T) {
 		hostapi.Raw{},
 		hostapi.StateRequest{},
 		hostapi.StateResponse{},
+		hostapi.APIRequest{},
+		hostapi.APIResponse{},
+		hostapi.FetchRequest{},
+		hostapi.FetchResponse{},
 	}
 	if n := file.Messages().Len(); n != len(types) {
 		t.Errorf("weft.proto has %d messages, this test %d", n, len(types))
 	}
 	for _, v := range types {
 		typ := reflect.TypeOf(v)
-		md := file.Messages().ByName(protoreflect.Name(typ.Name()))
+		md := file.Messages().ByName(protoreflect.Name(strings.Replace(typ.Name(), "API", "Api", 1)))
 		if md == nil || md.Fields().Len() != typ.NumField() {
 			t.Errorf("%s: not the same fields in weft.proto", typ.Name())
 			continue
@@ -333,8 +341,10 @@ func TestEnums(t *testing.T) {
 func TestExtremes(t *testing.T) {
 	file := oracle(t)
 	event, request := file.Messages().ByName("Event"), file.Messages().ByName("StateRequest")
+	answer := file.Messages().ByName("ApiResponse")
 	for _, n := range []int64{math.MinInt64, -1, 1, 127, 128, 1<<32 - 1, 1 << 32, math.MaxInt64} {
 		roundTrip(t, &hostapi.Event{Created: n, DeadlineMS: n, ConfigID: uint64(n), Attempt: uint32(n)}, event)
 		roundTrip(t, &hostapi.StateRequest{Op: hostapi.StateOp(n), Scope: hostapi.StateScope(n), Delta: n, TTLMS: n}, request)
+		roundTrip(t, &hostapi.APIResponse{Status: int32(n), Errcode: int32(n)}, answer)
 	}
 }
