@@ -41,6 +41,7 @@ type Capability struct {
 	Why       string            // for the operator
 	Optional  bool              // not granted, its calls answer DENIED
 	Upstreams map[string]string // fetch only: the plugin's name for each, and what it asks there
+	Paths     []string          // api only: patterns of the calls that it makes; none: it doesn't say, and all that are granted may be made
 }
 
 // Limits is what the plugin asks for; 0 where it says nothing.

@@ -22,6 +22,7 @@ events: [subscribe, SCAN]
 capabilities:
   state: { why: remembers who was greeted }
   fetch: { why: asks the shop, upstreams: { orders: "GET /orders/{openid}" }, optional: true }
+  api: { why: labels users, paths: [ GET /cgi-bin/tags/get, /cgi-bin/tags/members/* ] }
 raw: true
 limits: { memory: 16MiB, timeout: 300ms, fuel: 50000000 }
 config:
@@ -59,6 +60,7 @@ func TestParse(t *testing.T) {
 		{"capabilities", m.Capabilities, map[string]manifest.Capability{
 			"state": {Why: "remembers who was greeted"},
 			"fetch": {Why: "asks the shop", Optional: true, Upstreams: map[string]string{"orders": "GET /orders/{openid}"}},
+			"api":   {Why: "labels users", Paths: []string{"GET /cgi-bin/tags/get", "/cgi-bin/tags/members/*"}},
 		}},
 		{"raw", m.Raw, true},
 		{"limits", m.Limits, manifest.Limits{Memory: 16 << 20, Timeout: 300 * time.Millisecond, Fuel: 50_000_000}},
@@ -113,6 +115,12 @@ func TestProblems(t *testing.T) {
 p:1:1: name is missing in the manifest
 p:1:1: version is missing in the manifest
 p:1:1: abi is missing in the manifest`},
+		{"paths", head + "title: { en: t }\ndescription: { en: d }\nvendor: v\nlicense: l\ncapabilities: { api: { why: x, paths: [ get /a, a, /a/, /a, \"/a?b\" ] }, state: { why: x, paths: [] } }\n", `
+p:8:41: "get /a" is not a path of WeChat's API, such as /cgi-bin/user/* or GET /cgi-bin/user/info
+p:8:49: "a" is not a path of WeChat's API, such as /cgi-bin/user/* or GET /cgi-bin/user/info
+p:8:52: "/a/" is not a path of WeChat's API, such as /cgi-bin/user/* or GET /cgi-bin/user/info
+p:8:61: "/a?b" is not a path of WeChat's API, such as /cgi-bin/user/* or GET /cgi-bin/user/info
+p:8:90: unknown key "paths" in capability state: it has why, optional`},
 		{"everything wrong", `name: W
 version: v1
 abi: 2

@@ -14,6 +14,7 @@ import (
 // Forms of words. They are never changed.
 var (
 	nameForm     = regexp.MustCompile(`^[a-z][a-z0-9-]{1,62}$`)
+	pathForm     = regexp.MustCompile(`^((GET|HEAD|POST|PUT|PATCH|DELETE) )?(/[A-Za-z0-9._~*-]+)+$`)
 	languageForm = regexp.MustCompile(`^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$`)
 )
 
@@ -154,12 +155,27 @@ func (r *reader) capabilities(n *yaml.Node) map[string]Capability {
 			{name: "why", required: true, read: func(n *yaml.Node) { c.Why = r.text(n, "why", maxText) }},
 			{name: "optional", read: func(n *yaml.Node) { c.Optional = r.boolean(n, "optional") }},
 		}
-		if k.Value == "fetch" {
+		switch k.Value {
+		case "fetch":
 			fields = append(fields, field{name: "upstreams", read: func(n *yaml.Node) { c.Upstreams = r.upstreams(n) }})
+		case "api":
+			fields = append(fields, field{name: "paths", read: func(n *yaml.Node) { c.Paths = r.paths(n) }})
 		}
 		r.fields(v, "capability "+k.Value, fields)
 		out[k.Value] = c
 	})
+	return out
+}
+
+// paths reads patterns of calls of WeChat's API, as a grant in pipeline.yaml has
+// them.
+func (r *reader) paths(n *yaml.Node) []string {
+	out := r.words(n, "paths")
+	for i, c := range n.Content {
+		if i < len(out) && !pathForm.MatchString(out[i]) {
+			r.add(c, "%s is not a path of WeChat's API, such as /cgi-bin/user/* or GET /cgi-bin/user/info", show(out[i]))
+		}
+	}
 	return out
 }
 

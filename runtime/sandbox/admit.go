@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -143,28 +142,4 @@ func checkImports(m *fuel.Outline, man *manifest.Manifest) []string {
 		}
 	}
 	return slices.Compact(problems)
-}
-
-// checkGrants holds the capabilities that the manifest can't do without against
-// the operator's grants.
-func checkGrants(spec Spec, man *manifest.Manifest) []string {
-	var problems []string
-	offered := map[string]bool{}
-	for _, c := range capabilities() {
-		offered[c.name] = c.offered
-	}
-	for _, name := range slices.Sorted(maps.Keys(man.Capabilities)) {
-		c := man.Capabilities[name]
-		switch {
-		case c.Optional:
-		case !offered[name]:
-			problems = append(problems, fmt.Sprintf("it needs the capability %s (%s), which this host doesn't offer", name, cleanText([]byte(c.Why))))
-		case name == "state" && !spec.Grants.State:
-			problems = append(problems, fmt.Sprintf("it needs the capability state (%s); to grant it, add to pipeline.yaml: plugins.%s.grants: { state: true }", cleanText([]byte(c.Why)), spec.Name))
-		}
-	}
-	if spec.Grants.State && spec.State == nil {
-		problems = append(problems, "state is granted, but the host has no store for it")
-	}
-	return problems
 }

@@ -40,7 +40,7 @@ func attackerModule(t testing.TB, name string) []byte {
 }
 
 // attackerManifest has what the attackers import.
-const attackerManifest = "capabilities: { state: { why: floods }, send: { why: floods, optional: true } }"
+const attackerManifest = "capabilities: { state: { why: floods }, send: { why: floods, optional: true }, api: { why: floods }, fetch: { why: floods, upstreams: { orders: floods } } }"
 
 // attackerSpec is an attacker under its own name, with room for all that it
 // does, but for more.
@@ -49,7 +49,7 @@ func attackerSpec(t testing.TB, name string, more Limits) Spec {
 	more.Memory, more.Instances = 64<<20, 1
 	return Spec{
 		Name: filepath.Base(name), Wasm: withManifest(t, attackerModule(t, name), attackerManifest),
-		Grants: Grants{State: true}, State: noState{}, Limits: more,
+		Grants: Grants{State: true, API: true, Fetch: []string{"orders"}}, State: noState{}, Limits: more,
 	}
 }
 

@@ -58,6 +58,8 @@ var attackers = []struct {
 	{"attackers/flood-response", true, "trap", "more than 100000 host calls"},
 	{"attackers/flood-state", true, "trap", "more than 100000 host calls"},
 	{"attackers/flood-send", true, "trap", "more than 100000 host calls"},
+	{"attackers/flood-api", true, "trap", "more than 100000 host calls"},
+	{"attackers/flood-fetch", true, "trap", "more than 100000 host calls"},
 	{"attackers/flood-clock", true, "trap", "more than 100000 host calls"},
 	{"attackers/flood-random-small", true, "trap", "more than 100000 host calls"},
 	{"attackers/flood-yield", true, "trap", "more than 100000 host calls"},

@@ -18,6 +18,10 @@ type Call struct {
 	// State serves the host call state in this call, where it is granted; nil:
 	// the plugin's own.
 	State State
+	// API and Fetch serve the host calls of these names in this call, where they are
+	// granted; nil: they answer UNAVAILABLE. They know what the plugin may ask for.
+	API   API
+	Fetch Fetcher
 	// Aside keeps the call apart from the others of the plugin: whether it fails
 	// tells nothing of these, and they don't keep it from being made. Calls aside
 	// have a failure policy of their own, and instances of their own, half as many,
@@ -62,6 +66,10 @@ type callState struct {
 	passive  bool
 	state    State // of this call; nil: the plugin's own
 	stateOps int
+	api      API
+	fetch    Fetcher
+	aside    bool
+	outCalls int    // of api and fetch
 	answered int64  // bytes of responses so far
 	response []byte // the last response that did not fit
 	kept     bool   // response is one

@@ -75,10 +75,7 @@ func (s *Sandbox) Check(ctx context.Context, spec Spec) (Report, error) {
 // grant gives what the manifest declares, and what pipeline.yaml has to say for
 // that.
 func (r *Report) grant(spec *Spec) string {
-	offered := map[string]bool{}
-	for _, c := range capabilities() {
-		offered[c.name] = c.offered
-	}
+	offered := offeredCapabilities()
 	var grants []string
 	for _, name := range slices.Sorted(maps.Keys(r.Manifest.Capabilities)) {
 		c := r.Manifest.Capabilities[name]
@@ -87,11 +84,13 @@ func (r *Report) grant(spec *Spec) string {
 		case c.Optional && !offered[name]:
 			r.Notes = append(r.Notes, fmt.Sprintf("this host doesn't offer the capability %s, which is optional: calls answer DENIED", name))
 		case c.Optional:
-			r.Notes = append(r.Notes, fmt.Sprintf("may have in pipeline.yaml: grants: { %s: true }; without it calls answer DENIED", name))
+			r.Notes = append(r.Notes, fmt.Sprintf("may have in pipeline.yaml: grants: { %s }; without it calls answer DENIED", grantLine(name, c)))
 		case offered[name]:
-			grants = append(grants, name+": true")
+			grants = append(grants, grantLine(name, c))
 		}
 		spec.Grants.State = spec.Grants.State || name == "state"
+		spec.Grants.API = spec.Grants.API || name == "api"
+		spec.Grants.Fetch = slices.AppendSeq(spec.Grants.Fetch, maps.Keys(c.Upstreams))
 	}
 	return inBraces("grants", grants)
 }

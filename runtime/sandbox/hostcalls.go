@@ -34,11 +34,24 @@ type capability struct {
 }
 
 func capabilities() []capability {
-	list := []capability{{name: "state", offered: true, call: callStateForm}}
-	for _, name := range []string{"send", "api", "fetch", "media", "vault", "emit", "schedule"} {
+	list := []capability{
+		{name: "state", offered: true, call: callStateForm},
+		{name: "api", offered: true, call: callAPIForm},
+		{name: "fetch", offered: true, call: callFetchForm},
+	}
+	for _, name := range []string{"send", "media", "vault", "emit", "schedule"} {
 		list = append(list, capability{name: name, call: callMissing})
 	}
 	return list
+}
+
+// offeredCapabilities are those that this host has.
+func offeredCapabilities() map[string]bool {
+	offered := map[string]bool{}
+	for _, c := range capabilities() {
+		offered[c.name] = c.offered
+	}
+	return offered
 }
 
 // bytes gives n bytes of the guest's memory at ptr, to be used before the guest
@@ -160,6 +173,23 @@ func (in *instance) request(call string, stack []uint64) (req, room []byte) {
 func (in *instance) deny(stack []uint64) {
 	in.call.response, in.call.kept = nil, false
 	in.respond(stack, nil, hostapi.Denied, nil)
+}
+
+// answer is respond for a message, which is encoded where it is to be.
+func (in *instance) answer(stack []uint64, room []byte, s hostapi.Status, response interface {
+	Size() int
+	Append(b []byte) []byte
+},
+) {
+	var out []byte
+	if n := response.Size(); n > 0 {
+		if n <= len(room) {
+			out = response.Append(room[:0])
+		} else {
+			out = response.Append(nil)
+		}
+	}
+	in.respond(stack, room, s, out)
 }
 
 // respond puts a response where it fits, keeps it for `response` where it

@@ -27,8 +27,8 @@ type caller struct {
 func newCaller(t testing.TB, ev *hostapi.Event) *caller {
 	t.Helper()
 	state := &fakeState{}
-	spec := watSpec(t, "empty", "capabilities: { state: { why: tries } }")
-	spec.Grants, spec.State = Grants{State: true}, state
+	spec := watSpec(t, "empty", "capabilities: { state: { why: tries }, api: { why: tries }, fetch: { why: tries, upstreams: { orders: lists, stock: counts } } }")
+	spec.Grants, spec.State = Grants{State: true, API: true, Fetch: []string{"stock", "orders"}}, state
 	c := callerOf(t, load(t, newSandbox(t, Options{}), spec), ev)
 	c.state = state
 	return c
@@ -118,6 +118,10 @@ func TestPointers(t *testing.T) {
 		{"annotate", func(at, n uint64) []uint64 { return []uint64{0, 0, at, n} }},
 		{"state", func(at, n uint64) []uint64 { return []uint64{at, n, 0, 0} }},
 		{"state", func(at, n uint64) []uint64 { return []uint64{0, 0, at, n} }},
+		{"api", func(at, n uint64) []uint64 { return []uint64{at, n, 0, 0} }},
+		{"api", func(at, n uint64) []uint64 { return []uint64{0, 0, at, n} }},
+		{"fetch", func(at, n uint64) []uint64 { return []uint64{at, n, 0, 0} }},
+		{"fetch", func(at, n uint64) []uint64 { return []uint64{0, 0, at, n} }},
 		{"response", func(at, n uint64) []uint64 { return []uint64{at, n} }},
 	}
 	ranges := []struct {
@@ -169,6 +173,8 @@ func TestPhases(t *testing.T) {
 		c.want(denied, "annotate", outside, 9, outside, 9)
 		c.want(denied<<32, "state", outside, 9, outside, 9)
 		c.want(denied<<32, "send", outside, 9, outside, 9)
+		c.want(denied<<32, "api", outside, 9, outside, 9)
+		c.want(denied<<32, "fetch", outside, 9, outside, 9)
 		c.want(-1, "config", outside, 9)
 		c.want(-1, "response", outside, 9)
 		if _, trap := c.call("log", 1, 0, 5); trap != nil {

@@ -174,6 +174,7 @@ func (in *instance) handleEvent(ctx context.Context, call *Call, cfg *Config) (R
 	state := callState{
 		phase: phaseHandle, config: cfg.JSON,
 		event: call.Event, earlier: len(call.Attrs), passive: call.Passive, state: call.State,
+		api: call.API, fetch: call.Fetch, aside: call.Aside,
 	}
 	if err := in.putEvent(ctx, call, cfg.ID, state); err != nil {
 		return Result{}, err

@@ -33,12 +33,6 @@ type Spec struct {
 	StateOf string
 }
 
-// Grants are the capabilities that an operator gives a plugin. In force is what
-// of them the manifest declares.
-type Grants struct {
-	State bool
-}
-
 // Limits bound a plugin. In a Spec, 0 is what the operator says nothing of: for
 // memory, time and fuel the manifest's word counts then, where it is not above
 // the default.
@@ -46,7 +40,7 @@ type Limits struct {
 	Memory    int64         // bytes of one instance's linear memory; default 16 MiB
 	Timeout   time.Duration // of one weft_handle; default 1 s
 	Fuel      int64         // of one weft_handle, in units of an instruction; default 1,000 million
-	Instances int           // at once, with IsolationApp in each app; default 2 for each processor
+	Instances int           // at once, with IsolationApp in each app; default 2 for each processor, 64 with api or fetch
 	State     int64         // bytes of keys and values that it keeps in an app; default hostapi.DefaultStateQuota
 	HostCalls int           // that one call into a guest makes; default 100,000
 	Response  int64         // bytes that the request-form calls of one event give; default 16 MiB
@@ -87,11 +81,8 @@ func (s *Sandbox) Load(ctx context.Context, spec Spec) (*Plugin, error) {
 		return nil, &LoadError{Plugin: spec.Name, Problems: problems}
 	}
 	key := moduleKey{
-		name: spec.Name, digest: sha256.Sum256(spec.Wasm), limits: limits,
+		name: spec.Name, digest: sha256.Sum256(spec.Wasm), grants: spec.Grants.cut(man), limits: limits,
 		isolation: spec.Isolation, state: identity(spec.State), stateOf: cmp.Or(spec.StateOf, spec.Name),
-	}
-	if _, ok := man.Capabilities["state"]; ok {
-		key.grants.State = spec.Grants.State
 	}
 	p, err := s.share(ctx, key, func() (*Plugin, []string) { return s.load(ctx, key, man, spec) })
 	if refused := (*LoadError)(nil); err != nil && !errors.As(err, &refused) {
@@ -226,7 +217,11 @@ func decideLimits(spec Spec, man *manifest.Manifest) (Limits, []string) {
 	l.Memory = min(decide(&problems, spec.Name, "memory", l.Memory, asked.Memory, defaultMemory, sizeText), maxMemory)
 	l.Timeout = decide(&problems, spec.Name, "timeout", l.Timeout, asked.Timeout, defaultTimeout, time.Duration.String)
 	l.Fuel = decide(&problems, spec.Name, "fuel", l.Fuel, asked.Fuel, defaultFuel, func(n int64) string { return strconv.FormatInt(n, 10) })
-	l.Instances = cmp.Or(l.Instances, defaultInstances())
+	standard := defaultInstances()
+	if spec.Grants.cut(man).waits() {
+		standard = max(standard, outInstances)
+	}
+	l.Instances = cmp.Or(l.Instances, standard)
 	l.State = cmp.Or(l.State, hostapi.DefaultStateQuota)
 	l.HostCalls = cmp.Or(l.HostCalls, defaultHostCalls)
 	l.Response = cmp.Or(l.Response, defaultResponse)

@@ -38,6 +38,13 @@ var refusals = []struct {
 	{guest: "import-signature", want: []string{"import weft.log is a function (i32, i32) -> (); expected (i32, i32, i32) -> ()"}},
 	{guest: "ungranted-import", want: []string{"import weft.state: the manifest doesn't declare the capability; add to plugin.yaml: capabilities: { state: { why: … } }"}},
 	{
+		guest: "empty", manifest: "capabilities: { api: { why: labels, paths: [GET /cgi-bin/tags/get, /a/**] }, fetch: { why: asks, upstreams: { stock: counts, orders: lists } } }",
+		want: []string{
+			"it needs the capability api (labels); to grant it, add to pipeline.yaml: plugins.empty.grants: { api: [ \"GET /cgi-bin/tags/get\", \"/a/**\" ] }",
+			"it needs the capability fetch (asks); to grant it, add to pipeline.yaml: plugins.empty.grants: { fetch: { orders: …, stock: … } }",
+		},
+	},
+	{
 		guest: "ungranted-import", manifest: "capabilities: { state: { why: counts } }",
 		want: []string{"it needs the capability state (counts); to grant it, add to pipeline.yaml: plugins.ungranted-import.grants: { state: true }"},
 	},

@@ -27,7 +27,7 @@ type loaded struct {
 	manifest  *manifest.Manifest
 	digest    string
 	log       *slog.Logger
-	grants    Grants
+	grants    grants // in force
 	limits    Limits
 	state     State
 	stateOf   string // the plugin whose keys it has
@@ -57,7 +57,7 @@ type loaded struct {
 type moduleKey struct {
 	name      string
 	digest    [sha256.Size]byte
-	grants    Grants // in force
+	grants    grants // in force
 	limits    Limits // in force
 	isolation Isolation
 	state     any // identity of its State

@@ -38,15 +38,7 @@ func callStateForm(in *instance, stack []uint64) {
 	raw, room := in.request("state", stack)
 	var resp hostapi.StateResponse
 	status := in.state(raw, &resp)
-	var out []byte
-	if n := resp.Size(); n > 0 {
-		if n <= len(room) {
-			out = resp.Append(room[:0])
-		} else {
-			out = resp.Append(nil)
-		}
-	}
-	in.respond(stack, room, status, out)
+	in.answer(stack, room, status, &resp)
 }
 
 func (in *instance) state(raw []byte, resp *hostapi.StateResponse) hostapi.Status {

@@ -1,0 +1,11 @@
+;; Makes one call of api, and answers with the status as its outcome.
+(module
+  (import "weft" "api" (func $call (param i32 i32 i32 i32) (result i64)))
+  (memory (export "memory") 1)
+  (data (i32.const 16) "\0a\03GET\12\02/a")
+  (func (export "weft_abi_1"))
+  (func (export "weft_buffer") (param i32) (result i32) (i32.const 1024))
+  (func (export "weft_handle") (param i32 i32) (result i32)
+    (i32.wrap_i64 (i64.shr_u
+      (call $call (i32.const 16) (i32.const 9) (i32.const 40000) (i32.const 1000))
+      (i64.const 32)))))
