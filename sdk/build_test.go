@@ -26,9 +26,14 @@ func TestBuild(t *testing.T) {
 			"annotate(i32, i32, i32, i32) -> i32", "config(i32, i32) -> i32", "fail(i32, i32)", "log(i32, i32, i32)",
 			"reply(i32, i32) -> i32",
 		}, 6 << 20},
+		// The same of api and fetch: these, and not state.
+		{"asks", []string{
+			"api(i32, i32, i32, i32) -> i64", "fail(i32, i32)", "fetch(i32, i32, i32, i32) -> i64", "response(i32, i32) -> i32",
+		}, 4 << 20},
 		{"all", []string{
-			"annotate(i32, i32, i32, i32) -> i32", "config(i32, i32) -> i32", "fail(i32, i32)", "log(i32, i32, i32)",
-			"reply(i32, i32) -> i32", "response(i32, i32) -> i32", "state(i32, i32, i32, i32) -> i64",
+			"annotate(i32, i32, i32, i32) -> i32", "api(i32, i32, i32, i32) -> i64", "config(i32, i32) -> i32", "fail(i32, i32)",
+			"fetch(i32, i32, i32, i32) -> i64", "log(i32, i32, i32)", "reply(i32, i32) -> i32", "response(i32, i32) -> i32",
+			"state(i32, i32, i32, i32) -> i64",
 		}, 4 << 20},
 	}
 	exports := []string{

@@ -8,9 +8,9 @@ import (
 )
 
 // Host is what a Call talks to: the real host in a plugin, a fake in a test.
-// A StateHost keeps state too.
+// A StateHost keeps state too, an APIHost and a FetchHost have these calls.
 //
-// State stands apart because each call that a module links is an import that
+// They stand apart because each call that a module links is an import that
 // its manifest has to declare: one that keeps no state must not import it.
 type Host interface {
 	// Log writes a line to the host's log.
@@ -28,6 +28,20 @@ type StateHost interface {
 	Host
 	// State runs req and stores the response in resp, which is empty before.
 	State(req *hostapi.StateRequest, resp *hostapi.StateResponse) Status
+}
+
+// APIHost is a Host with the capability api.
+type APIHost interface {
+	Host
+	// API runs req and stores the response in resp, which is empty before.
+	API(req *APIRequest, resp *APIResponse) Status
+}
+
+// FetchHost is a Host with the capability fetch.
+type FetchHost interface {
+	Host
+	// Fetch runs req and stores the response in resp, which is empty before.
+	Fetch(req *FetchRequest, resp *FetchResponse) Status
 }
 
 // Call is one call of a Handler. It is for the goroutine that was given it.

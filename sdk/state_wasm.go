@@ -26,10 +26,14 @@ func hostState(host Host, req *hostapi.StateRequest, resp *hostapi.StateResponse
 	if _, ok := host.(wasmHost); !ok {
 		return hostapi.Denied
 	}
-	msg := req.Append(nil)
-	out := make([]byte, 512)
-	result := importState(unsafe.Pointer(unsafe.SliceData(msg)), uint32(len(msg)),
-		unsafe.Pointer(unsafe.SliceData(out)), uint32(len(out)))
+	msg, out := req.Append(nil), make([]byte, 512)
+	result := importState(unsafe.Pointer(unsafe.SliceData(msg)), uint32(len(msg)), unsafe.Pointer(unsafe.SliceData(out)), uint32(len(out)))
+	return take(result, out, resp, &resp.Error)
+}
+
+// take decodes the response of a request, which the host put into out, or keeps
+// where it doesn't fit. text gets what is wrong with it.
+func take(result int64, out []byte, resp interface{ Decode(b []byte) error }, text *string) Status {
 	status, size := Status(result>>32), uint32(result)
 	if size > uint32(len(out)) {
 		out = make([]byte, size)
@@ -38,7 +42,7 @@ func hostState(host Host, req *hostapi.StateRequest, resp *hostapi.StateResponse
 		}
 	}
 	if err := resp.Decode(out[:size]); err != nil {
-		resp.Error = "the host's response: " + err.Error()
+		*text = "the host's response: " + err.Error()
 		return hostapi.Unavailable
 	}
 	return status

@@ -1,6 +1,7 @@
 package sdktest
 
 import (
+	"slices"
 	"unicode/utf8"
 
 	"github.com/weft-dev/weft/hostapi"
@@ -17,6 +18,7 @@ type call struct {
 	annotations []sdk.Field
 	logs        []Log
 	stateOps    int
+	outCalls    int // of API and Fetch
 }
 
 func (c *call) Log(level sdk.Level, text string) { c.logs = append(c.logs, Log{level, text}) }
@@ -77,4 +79,63 @@ func (c *call) State(req *hostapi.StateRequest, resp *hostapi.StateResponse) sdk
 		return hostapi.Invalid
 	}
 	return c.h.store.run(c.event, wire, resp)
+}
+
+func (c *call) API(req *sdk.APIRequest, resp *sdk.APIResponse) sdk.Status {
+	if c.check || c.h.opt.API == nil {
+		return hostapi.Denied
+	}
+	wire := new(sdk.APIRequest)
+	if err := wire.Decode(req.Append(nil)); err != nil {
+		resp.Error = err.Error()
+		return hostapi.Invalid
+	}
+	status, text := c.mayAsk(wire.Method, wire.Path, wire.Body, wire.Query)
+	switch {
+	case status != hostapi.OK:
+		resp.Error = text
+		return status
+	case wire.Path == "":
+		resp.Error = "the path doesn't begin with a slash"
+		return hostapi.Invalid
+	}
+	return c.h.opt.API(wire, resp)
+}
+
+func (c *call) Fetch(req *sdk.FetchRequest, resp *sdk.FetchResponse) sdk.Status {
+	if c.check || c.h.opt.Fetch == nil {
+		return hostapi.Denied
+	}
+	wire := new(sdk.FetchRequest)
+	if err := wire.Decode(req.Append(nil)); err != nil {
+		resp.Error = err.Error()
+		return hostapi.Invalid
+	}
+	if status, text := c.mayAsk(wire.Method, wire.Path, wire.Body, wire.Query); status != hostapi.OK {
+		resp.Error = text
+		return status
+	}
+	return c.h.opt.Fetch(wire, resp)
+}
+
+// mayAsk keeps the host's rules of both: what it would say, and why.
+func (c *call) mayAsk(method, path string, body []byte, query []sdk.Field) (sdk.Status, string) {
+	size := 0
+	for _, f := range query {
+		size += len(f.Name) + len(f.Value)
+	}
+	if c.outCalls++; c.outCalls > hostapi.MaxCalls {
+		return hostapi.Limited, ""
+	}
+	switch {
+	case len(path) > hostapi.MaxCallPath, len(body) > hostapi.MaxCallBody, size > hostapi.MaxCallQuery, len(query) > hostapi.MaxCallFields:
+		return hostapi.TooLarge, "path, query or body is over its limit"
+	case path != "" && path[0] != '/':
+		return hostapi.Invalid, "the path doesn't begin with a slash"
+	case !slices.Contains([]string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}, method):
+		return hostapi.Invalid, "the method is none of GET, HEAD, POST, PUT, PATCH and DELETE"
+	case len(body) > 0 && (method == "GET" || method == "HEAD"):
+		return hostapi.Invalid, "a " + method + " has no body"
+	}
+	return hostapi.OK, ""
 }

@@ -28,6 +28,11 @@ type Options struct {
 	Async bool
 	// NoState makes state a capability that is not granted: it answers DENIED.
 	NoState bool
+	// API answers calls of WeChat's API, and Fetch those of the business's services:
+	// what the host would put into resp, and its status. They needn't look at what
+	// ABI 1 refuses. nil: the capability is not granted, and answers DENIED.
+	API   func(req *sdk.APIRequest, resp *sdk.APIResponse) sdk.Status
+	Fetch func(req *sdk.FetchRequest, resp *sdk.FetchResponse) sdk.Status
 }
 
 // Harness runs events through a handler, one after another. Its state lasts

@@ -190,3 +190,91 @@ func TestCheck(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// ask is a handler that makes one call.
+func ask(do func(c *sdk.Call) error) sdk.Handler {
+	return func(c *sdk.Call) (sdk.Outcome, error) { return sdk.Next, do(c) }
+}
+
+func TestAsking(t *testing.T) {
+	opt := sdktest.Options{
+		API: func(req *sdk.APIRequest, resp *sdk.APIResponse) sdk.Status {
+			switch req.Path {
+			case "/refused":
+				*resp = sdk.APIResponse{Status: 200, Errcode: 45015, Class: "user_state", Rid: "r-1", Body: []byte(`{"errcode":45015}`)}
+				return hostapi.Upstream
+			case "/slow":
+				*resp = sdk.APIResponse{Error: "no answer in time", MaybeExecuted: true}
+				return hostapi.Timeout
+			}
+			resp.Status, resp.Body = 200, req.Body
+			return hostapi.OK
+		},
+		Fetch: func(req *sdk.FetchRequest, resp *sdk.FetchResponse) sdk.Status {
+			if req.Upstream != "orders" {
+				return hostapi.Denied
+			}
+			resp.Status = 404
+			return hostapi.OK
+		},
+	}
+	api := func(req sdk.APIRequest) func(c *sdk.Call) error {
+		return func(c *sdk.Call) error { _, err := c.API(req); return err }
+	}
+	fetch := func(req sdk.FetchRequest) func(c *sdk.Call) error {
+		return func(c *sdk.Call) error { _, err := c.Fetch(req); return err }
+	}
+	long := make([]byte, hostapi.MaxCallBody+1)
+	for name, tt := range map[string]struct {
+		do   func(c *sdk.Call) error
+		want string
+	}{
+		"api": {func(c *sdk.Call) error {
+			body, err := sdk.JSON(map[string]string{"a": "<字&>"})
+			if err != nil {
+				return err
+			}
+			resp, err := c.API(sdk.APIRequest{Method: "POST", Path: "/a", Body: body})
+			if err == nil && string(resp.Body) != `{"a":"<字&>"}` {
+				return errors.New(string(resp.Body))
+			}
+			return err
+		}, ""},
+		"fetch": {func(c *sdk.Call) error {
+			resp, err := c.Fetch(sdk.FetchRequest{Upstream: "orders", Method: "GET"})
+			if err == nil && resp.Status != 404 {
+				return errors.New("another status")
+			}
+			return err
+		}, ""},
+		"refused":          {api(sdk.APIRequest{Method: "POST", Path: "/refused"}), "api /refused: errcode 45015 (user_state), rid r-1"},
+		"slow":             {api(sdk.APIRequest{Method: "POST", Path: "/slow"}), "api /slow: TIMEOUT: no answer in time (it may have been executed)"},
+		"no path":          {api(sdk.APIRequest{Method: "POST"}), "api : INVALID: the path doesn't begin with a slash"},
+		"method":           {api(sdk.APIRequest{Method: "get", Path: "/a"}), "api /a: INVALID: the method is none of GET, HEAD, POST, PUT, PATCH and DELETE"},
+		"body of a GET":    {api(sdk.APIRequest{Method: "GET", Path: "/a", Body: []byte("b")}), "api /a: INVALID: a GET has no body"},
+		"not UTF-8":        {api(sdk.APIRequest{Method: "GET", Path: "/a\xff"}), "api /a\xff: INVALID: ApiRequest field 2: string is not UTF-8"},
+		"large body":       {api(sdk.APIRequest{Method: "POST", Path: "/a", Body: long}), "api /a: TOO_LARGE: path, query or body is over its limit"},
+		"another upstream": {fetch(sdk.FetchRequest{Upstream: "stock", Method: "GET"}), "fetch stock: DENIED"},
+		"too many": {func(c *sdk.Call) error {
+			var err error
+			for range hostapi.MaxCalls + 1 {
+				_, err = c.Fetch(sdk.FetchRequest{Upstream: "orders", Method: "GET"})
+			}
+			return err
+		}, "fetch orders: LIMITED"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := sdktest.New(ask(tt.do), opt).Send(&sdk.Event{}).Err
+			var status *sdk.StatusError
+			if text := fmt.Sprint(err); err != nil && (text != tt.want || !errors.As(err, &status)) || err == nil && tt.want != "" {
+				t.Errorf("got %v, want %q", err, tt.want)
+			}
+		})
+	}
+	for _, do := range []func(c *sdk.Call) error{api(sdk.APIRequest{Method: "GET", Path: "/a"}), fetch(sdk.FetchRequest{Upstream: "orders", Method: "GET"})} {
+		var status *sdk.StatusError
+		if err := sdktest.New(ask(do), sdktest.Options{}).Send(&sdk.Event{}).Err; !errors.As(err, &status) || status.Status != hostapi.Denied {
+			t.Errorf("not granted: %v", err)
+		}
+	}
+}

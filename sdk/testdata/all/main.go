@@ -30,6 +30,12 @@ func handle(c *sdk.Call) (sdk.Outcome, error) {
 		return sdk.Next, err
 	}
 	c.Info("seen %d times", n)
+	if _, err := c.Fetch(sdk.FetchRequest{Upstream: "orders", Method: "GET"}); err != nil {
+		return sdk.Next, err
+	}
+	if _, err := c.API(sdk.APIRequest{Method: "GET", Path: "/cgi-bin/tags/get"}); err != nil {
+		return sdk.Next, err
+	}
 	if err := c.Annotate("seen", "yes"); err != nil {
 		return sdk.Next, err
 	}
