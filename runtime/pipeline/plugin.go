@@ -43,9 +43,12 @@ type Call struct {
 
 // Result is what a plugin answers.
 type Result struct {
-	Outcome     hostapi.Outcome // Next or Done
-	Reply       *hostapi.Reply
-	ReplySet    bool            // the call set Reply, or took it back (nil)
-	Fuel        int64           // what the call used, in units of an instruction; 0: not known
+	Outcome  hostapi.Outcome // Next or Done
+	Reply    *hostapi.Reply
+	ReplySet bool  // the call set Reply, or took it back (nil)
+	Fuel     int64 // what the call used, in units of an instruction; 0: not known
+	// Withheld says that a shadow's call wanted to do something beyond, and was not
+	// let: what it came to tells nothing. It counts beside an error, too.
+	Withheld    bool
 	Annotations []hostapi.Field // at most hostapi.MaxAnnotations an event: the plugin's side keeps the bound
 }

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -68,6 +69,10 @@ func TestShadowCompares(t *testing.T) {
 		{"a shadow without an outcome", answers(Result{}, nil), answers(Result{Outcome: 9}, nil), "error", nil},
 		{"no instance for it", answers(Result{}, nil), failing("busy"), "dropped", nil},
 		{"its fuse", answers(Result{}, nil), failing("fused"), "error", nil},
+		{"withheld", answers(Result{}, nil), answers(Result{Withheld: true, Reply: textReply("a"), ReplySet: true}, nil), "not_comparable", nil},
+		{"withheld, and fails", answers(Result{}, nil), &fake{handle: func(context.Context, *Call) (Result, error) {
+			return Result{Withheld: true}, errors.New("it was not let")
+		}}, "not_comparable", nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, w *world) {

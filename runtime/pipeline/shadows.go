@@ -212,6 +212,9 @@ func (e *Engine) runShadow(run *shadowRun) {
 	case err != nil && context.Cause(ctx) == errStopping, err != nil && reasonOf(err) == "busy":
 		e.over(run, shadowDropped, nil)
 		return
+	case res.Withheld:
+		e.over(run, shadowNotComparable, nil)
+		return
 	case err != nil:
 		e.over(run, shadowError, func(c *shadowCounts) { c.lastError = reasonOf(err) })
 		return
