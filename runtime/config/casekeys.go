@@ -15,11 +15,11 @@ const (
 // caseFileDecl is a file of cases together with what its cases take from it.
 type caseFileDecl struct {
 	CaseFile
-	version   int
-	now       time.Time
-	config    *node
-	upstreams map[string]*Canned
-	cases     []*caseDecl
+	version int
+	now     time.Time
+	config  *node
+	answers Answers
+	cases   []*caseDecl
 }
 
 // caseDecl is a case together with its config as it stands.
@@ -57,8 +57,12 @@ func caseFileSection() section[caseFileDecl] {
 				value: to(mapOf("a mapping of variables to texts", maybeText(MaxExpanded)), func(c *caseFileDecl) *map[string]string { return &c.Env }),
 			},
 			{
-				name: "upstreams", doc: "what upstreams of pipeline.yaml answer, by their names; one that is not here fails",
-				value: to(cannedMap(), func(c *caseFileDecl) *map[string]*Canned { return &c.upstreams }),
+				name: "upstreams", doc: "what upstreams of pipeline.yaml answer, by their names, or by NAME METHOD /path for what plugins fetch; one that is not here fails. In a plugin's cases the names are its own",
+				value: to(cannedMap(), func(c *caseFileDecl) *map[string]*Canned { return &c.answers.Upstreams }),
+			},
+			{
+				name: "wechat", doc: "what WeChat's API answers to plugins, by METHOD /path; a call that is not here fails",
+				value: to(cannedCalls(), func(c *caseFileDecl) *map[string]*Canned { return &c.answers.WeChat }),
 			},
 			{
 				name: "cases", required: true, doc: "one after another, each from its own beginning",
@@ -92,6 +96,10 @@ func caseSection() section[caseDecl] {
 			{
 				name: "upstreams", doc: "what upstreams answer, over the file's",
 				value: to(cannedMap(), func(c *caseDecl) *map[string]*Canned { return &c.Upstreams }),
+			},
+			{
+				name: "wechat", doc: "what WeChat's API answers, over the file's",
+				value: to(cannedCalls(), func(c *caseDecl) *map[string]*Canned { return &c.WeChat }),
 			},
 			{
 				name: "given", doc: "the state at its beginning",
@@ -169,6 +177,10 @@ func caseEventSection() section[CaseEvent] {
 				value: to(cannedMap(), func(e *CaseEvent) *map[string]*Canned { return &e.Upstreams }),
 			},
 			{
+				name: "wechat", doc: "what WeChat's API answers, over the case's",
+				value: to(cannedCalls(), func(e *CaseEvent) *map[string]*Canned { return &e.WeChat }),
+			},
+			{
 				name: "reply", doc: "the answer: none, or the JSON of Reply; `raw: S` is short for the body as a text",
 				value: to(replyWant(), func(e *CaseEvent) **ReplyWant { return &e.Reply }),
 			},
@@ -187,6 +199,10 @@ func caseEventSection() section[CaseEvent] {
 			{
 				name: "fuel", doc: "the most that all plugins' calls may use, in units of an instruction",
 				value: to(want(integer[int64](1, 1_000_000_000_000)), func(e *CaseEvent) **Want[int64] { return &e.Fuel }),
+			},
+			{
+				name: "asks", doc: "what others are asked, in order: NAME METHOD /path?query \"body\" for an upstream, the same of wechat; NAME alone for a forward",
+				value: to(want(listOf("a list of texts", anyText(maxCaseDocument))), func(e *CaseEvent) **Want[[]string] { return &e.Asks }),
 			},
 			{
 				name: "sends", doc: "the messages that WeChat is sent: none, the only thing that can be yet",

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -33,16 +34,37 @@ func documentKind(first byte) kind[*CaseDocument] {
 	}}
 }
 
-func cannedMap() kind[map[string]*Canned] {
-	elem := kind[*Canned]{
+// cannedElem reads one answer.
+func cannedElem() kind[*Canned] {
+	return kind[*Canned]{
 		shape: shape{form: "section", what: "an answer", section: func() described { return cannedSection() }},
 		read: func(d *decoder, n *node) (*Canned, bool) {
 			c := &Canned{Pos: n.pos}
 			return c, cannedSection().decode(d, n, c)
 		},
 	}
-	k := mapOf("a mapping of upstreams to answers", elem)
-	k.shape.keys = nameForm.String()
+}
+
+// cannedCalls reads answers by calls of WeChat's API.
+func cannedCalls() kind[map[string]*Canned] {
+	return byPattern("a mapping of WeChat's paths to answers", cannedElem())
+}
+
+// cannedForm is an upstream, alone or with a request.
+var cannedForm = regexp.MustCompile(`^[a-z][a-z0-9-]{0,62}( ((GET|HEAD|POST|PUT|PATCH|DELETE) )?(/[A-Za-z0-9._~*-]+)+)?$`)
+
+func cannedMap() kind[map[string]*Canned] {
+	k := mapOf("a mapping of upstreams to answers", cannedElem())
+	k.shape.keys = cannedForm.String()
+	plain := k.read
+	k.read = func(d *decoder, n *node) (map[string]*Canned, bool) {
+		for _, e := range n.entries {
+			if !cannedForm.MatchString(e.key) {
+				d.add(e.pos, show(e.key)+" is not an upstream, or one with a request such as orders GET /orders/*", "")
+			}
+		}
+		return plain(d, n)
+	}
 	return k
 }
 
@@ -52,7 +74,7 @@ func cannedSection() section[Canned] {
 		doc:  "what an upstream answers",
 		keys: []key[Canned]{
 			{
-				name: "status", def: "200", doc: "the HTTP status; any but 200, and 204 to JSON, is an error of the stage",
+				name: "status", def: "200", doc: "the HTTP status; to a forward any but 200, and 204 to JSON, is an error of the stage",
 				value: to(integer(200, 599), func(c *Canned) *int { return &c.Status }),
 			},
 			{

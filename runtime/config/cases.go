@@ -17,27 +17,27 @@ type CaseFile struct {
 
 // Case is a sequence of events that share a state.
 type Case struct {
-	Pos       Pos
-	Name      string // unique in its file
-	App       string // the file's where the case has none
-	Now       time.Time
-	Config    PluginConfig       // of a plugin's case; its own or the file's, {} where there is none
-	Upstreams map[string]*Canned // the file's with its own over them
-	Given     []StateValue       // what is kept when the case begins
-	Events    []*CaseEvent       // at least one
-	State     []StateValue       // what is kept at its end; what is not named is not looked at
+	Pos     Pos
+	Name    string // unique in its file
+	App     string // the file's where the case has none
+	Now     time.Time
+	Config  PluginConfig // of a plugin's case; its own or the file's, {} where there is none
+	Answers              // the file's with its own over them
+	Given   []StateValue // what is kept when the case begins
+	Events  []*CaseEvent // at least one
+	State   []StateValue // what is kept at its end; what is not named is not looked at
 }
 
 // CaseEvent is one event and what is expected of it. What is nil or empty is not
 // looked at.
 type CaseEvent struct {
-	Pos       Pos
-	After     time.Duration // what the clock goes on by before; AfterSet: the file says so
-	AfterSet  bool
-	At        time.Time // what the clock shows then; zero: After counts
-	Event     *ShortEvent
-	Document  *CaseDocument
-	Upstreams map[string]*Canned // the case's with its own over them
+	Pos      Pos
+	After    time.Duration // what the clock goes on by before; AfterSet: the file says so
+	AfterSet bool
+	At       time.Time // what the clock shows then; zero: After counts
+	Event    *ShortEvent
+	Document *CaseDocument
+	Answers  // the case's with its own over them
 
 	Reply       *ReplyWant
 	Outcome     *Want[string]
@@ -45,8 +45,25 @@ type CaseEvent struct {
 	Path        *Want[[]StepWant]
 	Fuel        *Want[int64] // an upper bound
 	NoSends     bool         // no message is sent to WeChat
+	// Asks is what others are asked in order, in words: NAME METHOD /path?query "body"
+	// for an upstream, the same of wechat, and NAME alone for a forward.
+	Asks *Want[[]string]
 
 	recorded *recordedDecl
+}
+
+// Answers are what is answered in the place of others.
+type Answers struct {
+	// Upstreams are by NAME, or by NAME METHOD /path for what plugins fetch from it,
+	// METHOD and patterns of paths as in grants.api; those go before that of NAME.
+	// NAME is that of pipeline.yaml; in a plugin's cases the plugin's own.
+	Upstreams map[string]*Canned
+	WeChat    map[string]*Canned // of WeChat's API, by METHOD /path likewise
+}
+
+// over gives base's with own's in their place.
+func (own Answers) over(base Answers) Answers {
+	return Answers{over(base.Upstreams, own.Upstreams), over(base.WeChat, own.WeChat)}
 }
 
 // Want is something expected, and where the file says so.
@@ -153,9 +170,9 @@ func (d *decoder) cases(root *node) *CaseFile {
 		if c.App == "" {
 			c.App = doc.App
 		}
-		c.Upstreams = over(doc.upstreams, c.Upstreams)
+		c.Answers = c.over(doc.answers)
 		for _, ev := range c.Events {
-			ev.Upstreams = over(c.Upstreams, ev.Upstreams)
+			ev.Answers = ev.over(c.Answers)
 		}
 		config := c.config
 		if config == nil {
@@ -202,7 +219,7 @@ func (d *decoder) caseConfig(c *Case, root *node) {
 func (d *decoder) caseKinds(doc *caseFileDecl, root *node) {
 	plugin, foreign := doc.App == "", []string{"plugin", "config"}
 	if plugin {
-		foreign = []string{"env", "upstreams", "app"}
+		foreign = []string{"env", "app"}
 	}
 	d.foreign(root, plugin, foreign)
 	if list := root.get("cases"); list != nil {
@@ -249,9 +266,6 @@ func (d *decoder) caseEventKind(ev *CaseEvent, plugin bool) {
 		words = pluginOutcomes()
 		if ev.Path != nil {
 			d.foreignAt(ev.Path.Pos, plugin, "path")
-		}
-		if len(ev.Upstreams) > 0 {
-			d.foreignAt(ev.Pos, plugin, "upstreams")
 		}
 	}
 	if ev.Outcome != nil && !slices.Contains(words, ev.Outcome.Value) {

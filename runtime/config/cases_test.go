@@ -56,6 +56,13 @@ p.yaml:6:24: cases.0.given."user:x": is not a key of state (write app:KEY or use
 			"a recorded event has its time", head + "      - { after: 1s, recorded: { at: 2026-01-01T00:00:00Z, body: <xml/> } }\n",
 			`p.yaml:6:18: cases.0.events.0: a recorded event has its own time (leave out after)`,
 		},
+		{"answers to what nobody asks", head + "      - { event: {}, upstreams: { Orders: {}, o get /a: {} }, wechat: { a: {}, GET /cgi-bin/token: {}, get /a: {} }, asks: a }\n", `
+p.yaml:6:35: cases.0.events.0.upstreams: Orders is not an upstream, or one with a request such as orders GET /orders/*
+p.yaml:6:47: cases.0.events.0.upstreams: "o get /a" is not an upstream, or one with a request such as orders GET /orders/*
+p.yaml:6:73: cases.0.events.0.wechat: a is not a path of WeChat's API, such as /cgi-bin/user/* or "POST /cgi-bin/message/**"
+p.yaml:6:80: cases.0.events.0.wechat: "GET /cgi-bin/token" answers with a credential, which is open to nobody: see credential of callers
+p.yaml:6:104: cases.0.events.0.wechat: "get /a" is not a path of WeChat's API, such as /cgi-bin/user/* or "POST /cgi-bin/message/**"
+p.yaml:6:124: cases.0.events.0.asks: must be a list of texts, and is a single value`},
 		{
 			"on_error", head + "      - { event: {}, path: [ { stage: a, on_error: skp } ] }\n",
 			`p.yaml:6:52: cases.0.events.0.path.0.on_error: skp is not skip, stop, queue, again, reply or plugin (did you mean skip?)`,
@@ -79,7 +86,8 @@ weft: 1
 app: shop
 now: 2026-03-01T09:00:00+08:00
 env: { TOKEN: "${x}", EMPTY: "" }
-upstreams: { orders: { body: a }, legacy: { status: 500 } }
+upstreams: { orders: { body: a }, legacy: { status: 500 }, orders GET /o/*: { body: one } }
+wechat: { POST /cgi-bin/message/custom/send: { body: '{"errcode":0}' }, /cgi-bin/**: { status: 502 } }
 cases:
   - name: first
     given: { menu: { "user:oU:order": "1", "app:n": { base64: AAE= }, "app:gone": null } }
@@ -92,7 +100,7 @@ cases:
         annotations: { a: "1" }
         path: [ one, { stage: two, side: instead, error: trap, on_error: skip } ]
         fuel: 7
-      - { json: '{"a":1}', upstreams: { orders: { type: t } } }
+      - { json: '{"a":1}', upstreams: { orders: { type: t } }, wechat: { /cgi-bin/**: { body: "{}" } }, asks: [ wechat GET /cgi-bin/a, 'orders POST /o "x"' ] }
       - recorded: { at: 2026-03-02T00:00:00Z, body: "<xml>${y}</xml>" }
     state: { menu: { "user:oU:order": null } }
   - { name: second, app: other, now: 2027-01-01T00:00:00Z, events: [ { event: {} } ] }
@@ -134,6 +142,12 @@ func TestCases(t *testing.T) {
 	}
 	if up := first.Events[0].Upstreams; up["orders"].Status != 204 || up["legacy"].Status != 500 {
 		t.Errorf("upstreams of the case %v", up)
+	}
+	if up := first.Events[0]; up.Upstreams["orders GET /o/*"].Body != "one" || up.WeChat["/cgi-bin/**"].Status != 502 || up.Asks != nil {
+		t.Errorf("answers of the case %v, asked %v", up.Answers, up.Asks)
+	}
+	if up := first.Events[2]; up.WeChat["/cgi-bin/**"].Status != 200 || len(up.WeChat) != 2 || !reflect.DeepEqual(up.Asks.Value, []string{"wechat GET /cgi-bin/a", `orders POST /o "x"`}) {
+		t.Errorf("answers of the event %v, asked %v", up.Answers, up.Asks)
 	}
 	if up := first.Events[2].Upstreams; up["orders"].Status != 200 || up["orders"].Type != "t" || up["legacy"].Status != 500 {
 		t.Errorf("upstreams of the event %v", up)
@@ -204,6 +218,7 @@ func FuzzParseCases(f *testing.F) {
 		"", head + "      - { event: { event: CLICK, fields: { \"A[0].B\": c } }, reply: { text: x }, path: [ a, { stage: b, error: trap } ] }\n    state: { p: { \"app:k\": null } }\n",
 		own + "      - { xml: <xml/>, outcome: done, annotations: { a: b }, fuel: 3 }\n    given: { \"user:u:k\": { base64: AA== } }\n",
 		"weft: 1\nconfig: &a { b: [ 1, *a ] }\ncases: [ { name: x, events: [ { recorded: { at: 2026-01-01T00:00:00Z, body: \"{}\" } } ] } ]\n",
+		"weft: 1\nupstreams: { o GET /a/*: {} }\nwechat: { POST /a/**: { body: b } }\ncases: [ { name: x, events: [ { event: {}, asks: [ a ], wechat: { /b: {} } } ] } ]\n",
 		"weft: 1\napp: a\nupstreams: { o: { status: 204 } }\nenv: { A: 1 }\ncases: [ null, 1, [], { events: null } ]\n",
 		"cases: { a: b }", "- 1", "weft: 1\ncases: [ { name: x, given: { a: { b: c } }, events: [ 1 ] } ]",
 	} {

@@ -13,7 +13,8 @@ import (
 // another one.
 func fetchHeaders() []string {
 	return []string{
-		"accept", "accept-language", "content-type", "if-match", "if-modified-since", "if-none-match", "if-unmodified-since", "prefer",
+		"accept", "accept-language", "content-language", "content-type", "if-match", "if-modified-since", "if-none-match", "if-unmodified-since", "prefer",
+		"x-correlation-id", "x-request-id",
 	}
 }
 

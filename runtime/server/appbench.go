@@ -6,12 +6,10 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -36,14 +34,13 @@ type appBench struct {
 	engine   *pipeline.Engine
 	public   *echo.Echo
 
-	under     sync.Mutex                // guards what follows
-	upstreams map[string]*config.Canned // of the event under way
-	asked     []string                  // upstreams that it asked, with what they were told beside the callback
-	unasked   []string                  // those of them that have no answer
-	answer    *pipeline.Answer          // of the event under way; nil: none yet
-	eventID   string                    // of the event under way
-	order     map[string]int            // of the events by id
-	traces    []*pipeline.Trace         // of the runs that ended since the last take
+	out canned // what answers in the place of WeChat and of upstreams
+
+	under   sync.Mutex        // guards what follows
+	answer  *pipeline.Answer  // of the event under way; nil: none yet
+	eventID string            // of the event under way
+	order   map[string]int    // of the events by id
+	traces  []*pipeline.Trace // of the runs that ended since the last take
 }
 
 // benchTime is what an event may take over its pipeline's deadline, with all that
@@ -70,7 +67,8 @@ func openAppBench(ctx context.Context, cfg *config.Config, app *config.App, now 
 	b.app = alone.Apps[0]
 	b.assembly, err = assemble(ctx, alone, assembleOptions{
 		sandbox: b.sandbox, upstreams: gateway.NewPool(nil, b.log.logger()), state: b.state(), log: b.log.logger(),
-		client: func(u *config.Upstream, _ client) client { return &cannedClient{b, u} },
+		client: func(u *config.Upstream, _ client) client { return &cannedClient{&b.out, u.Name, u.Timeout} },
+		api:    b.out.apiOf,
 	})
 	if err != nil {
 		return b, err
@@ -146,17 +144,18 @@ type benchResult struct {
 	reply   *hostapi.Reply // that WeChat gets; nil: none
 	traces  []*pipeline.Trace
 	asked   []string
-	unasked []string
+	unasked []unanswered
 	wrong   string // what is wrong with the answer; "": nothing
 }
 
 // deliver sets the clock, has what is due then run, and posts a callback. It
 // returns when all is over that the event has set off and that is due.
-func (b *appBench) deliver(ctx context.Context, now time.Time, doc []byte, upstreams map[string]*config.Canned) (*benchResult, error) {
+func (b *appBench) deliver(ctx context.Context, now time.Time, doc []byte, answers config.Answers) (*benchResult, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, b.app.Pipeline.Deadline+benchTime, errBenchTime)
 	defer cancel()
+	b.out.begin(answers)
 	b.under.Lock()
-	b.upstreams, b.asked, b.unasked, b.answer, b.eventID = upstreams, nil, nil, nil, ""
+	b.answer, b.eventID = nil, ""
 	b.under.Unlock()
 	if now.Before(b.clock.now()) { // a clock doesn't go back; then it stands still
 		now = b.clock.now()
@@ -176,7 +175,8 @@ func (b *appBench) deliver(ctx context.Context, now time.Time, doc []byte, upstr
 	}
 	b.under.Lock()
 	defer b.under.Unlock()
-	r := &benchResult{event: b.eventID, traces: b.sorted(), asked: b.asked, unasked: b.unasked}
+	r := &benchResult{event: b.eventID, traces: b.sorted()}
+	r.asked, r.unasked = b.out.take()
 	if b.answer == nil {
 		r.wrong = fmt.Sprintf("the callback was answered HTTP %d: %s", status, errorMessage(body))
 		return r, nil
@@ -273,48 +273,3 @@ func (w *benchWriter) WriteHeader(status int) { w.status = status }
 
 // Write implements http.ResponseWriter.
 func (w *benchWriter) Write(p []byte) (int, error) { return w.body.Write(p) }
-
-// cannedClient answers in the place of an upstream, which is not asked.
-type cannedClient struct {
-	bench    *appBench
-	upstream *config.Upstream
-}
-
-// Timeout is the upstream's.
-func (c *cannedClient) Timeout() time.Duration { return c.upstream.Timeout }
-
-// toldBeside is what an upstream is told that does not come with the callback: what
-// the stages before made of it.
-func toldBeside(r *gateway.Request) string {
-	var made struct {
-		Attrs json.RawMessage `json:"attrs"`
-		Reply json.RawMessage `json:"reply"`
-	}
-	if !r.NoContent || json.Unmarshal(r.Body, &made) != nil { // raw: the callback as it came
-		return ""
-	}
-	text := ""
-	if made.Attrs != nil {
-		text += " attrs " + string(made.Attrs)
-	}
-	if made.Reply != nil {
-		text += " reply " + string(made.Reply)
-	}
-	return text
-}
-
-// Post gives the answer of the event under way.
-func (c *cannedClient) Post(_ context.Context, r *gateway.Request) (gateway.Answer, error) {
-	c.bench.under.Lock()
-	defer c.bench.under.Unlock()
-	c.bench.asked = append(c.bench.asked, c.upstream.Name+toldBeside(r))
-	canned := c.bench.upstreams[c.upstream.Name]
-	switch {
-	case canned == nil:
-		c.bench.unasked = append(c.bench.unasked, c.upstream.Name)
-		return gateway.Answer{}, &upstreamError{fmt.Errorf("upstream %s has no answer here", c.upstream.Name)}
-	case canned.Status == http.StatusOK, canned.Status == http.StatusNoContent && r.NoContent:
-		return gateway.Answer{ContentType: canned.Type, Body: []byte(canned.Body)}, nil
-	}
-	return gateway.Answer{}, &upstreamError{errors.New("upstream " + c.upstream.Name + " answered " + strconv.Itoa(canned.Status))}
-}

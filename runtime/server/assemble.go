@@ -57,6 +57,9 @@ type assembleOptions struct {
 	// client gives what stands in the place of an upstream's client, which is nil
 	// where its address is wrong; nil: nothing does.
 	client func(*config.Upstream, client) client
+	// api gives the apps' clients of WeChat's API, nil for one that has none; nil:
+	// none has.
+	api func(app string) apiCaller
 	// module reads a plugin's module; advice says what to do about an error. nil:
 	// its file.
 	module   func(p *config.Plugin) (wasm []byte, advice string, err error)
@@ -148,7 +151,7 @@ func loadPlugin(ctx context.Context, p *config.Plugin, opt assembleOptions) (*sa
 	}
 	loaded, err := opt.sandbox.Load(ctx, sandbox.Spec{
 		Name: p.Name, Wasm: wasm,
-		Grants: sandbox.Grants{State: p.Grants.State},
+		Grants: sandbox.Grants{State: p.Grants.State, API: len(p.Grants.API) > 0, Fetch: sortedKeys(p.Grants.Fetch)},
 		Limits: sandbox.Limits(p.Limits),
 		State:  opt.state, StateOf: p.StateOwner(),
 
@@ -261,9 +264,14 @@ func upstreamConfig(u *config.Upstream) gateway.UpstreamConfig {
 // buildPipelines compiles the pipelines. A plugin that didn't load, or an upstream
 // without a client, is stood in for, so that its stages are checked all the same.
 func (a *assembly) buildPipelines(opt assembleOptions) {
+	clients := a.clients(opt)
+	api := opt.api
+	if api == nil {
+		api = noAPI
+	}
 	guests := make(map[string]pipeline.Plugin, len(a.cfg.Plugins))
 	for _, p := range a.cfg.Plugins {
-		guests[p.Name] = guest{a.plugins[p.Name], opt.state, opt.layers}
+		guests[p.Name] = guest{a.plugins[p.Name], opt.state, opt.layers, a.capabilitiesOf(p, api, clients, opt.log)}
 	}
 	// An app that is out of service has no pipeline: its entries of the durable
 	// queue wait instead of failing in their plugin.
@@ -271,18 +279,28 @@ func (a *assembly) buildPipelines(opt assembleOptions) {
 	cfg.Apps = slices.DeleteFunc(slices.Clone(cfg.Apps), func(app *config.App) bool { return len(a.broken[app.Name]) > 0 })
 	services := make(map[string]pipeline.Upstream, len(a.cfg.Upstreams))
 	for _, u := range a.cfg.Upstreams {
-		s := service{accounts: a.accounts}
-		if c := a.upstreams[u.Name]; c != nil {
-			s.client = c
-		}
-		if opt.client != nil {
-			s.client = opt.client(u, s.client)
-		}
-		services[u.Name] = s
+		services[u.Name] = service{clients[u.Name], a.accounts}
 	}
 	set, problems := pipeline.Build(&cfg, guests, pipeline.KnownWords(documented()), pipeline.Upstreams(services))
 	a.set = set
 	a.problems = append(a.problems, problems...)
+}
+
+// clients are those of the upstreams, or what stands in their place; nil of one
+// whose address is wrong.
+func (a *assembly) clients(opt assembleOptions) map[string]client {
+	clients := make(map[string]client, len(a.cfg.Upstreams))
+	for _, u := range a.cfg.Upstreams {
+		var c client
+		if open := a.upstreams[u.Name]; open != nil {
+			c = open
+		}
+		if opt.client != nil {
+			c = opt.client(u, c)
+		}
+		clients[u.Name] = c
+	}
+	return clients
 }
 
 // documented tells whether WeChat's documents have a word as a type or an

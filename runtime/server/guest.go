@@ -12,7 +12,8 @@ import (
 type guest struct {
 	plugin *sandbox.Plugin
 	state  sandbox.State
-	layers *layers // nil: shadows have no state
+	layers *layers       // nil: shadows have no state
+	asks   *capabilities // nil: it asks nobody
 }
 
 // Wants says whether the plugin's manifest has room for such an event. One that
@@ -37,6 +38,14 @@ func (g guest) Handle(ctx context.Context, call *pipeline.Call) (pipeline.Result
 	case call.Before != nil:
 		c.State = &watchedState{inner: g.state, before: call.Before}
 	}
+	var calls *eventCalls
+	if g.asks != nil {
+		calls = &eventCalls{capabilities: g.asks}
+		c.API, c.Fetch = calls, calls
+	}
 	res, err := g.plugin.Handle(ctx, &c)
-	return pipeline.Result{Outcome: res.Outcome, Reply: res.Reply, ReplySet: res.ReplySet, Fuel: res.Fuel, Annotations: res.Annotations}, err
+	return pipeline.Result{
+		Outcome: res.Outcome, Reply: res.Reply, ReplySet: res.ReplySet, Fuel: res.Fuel, Annotations: res.Annotations,
+		Withheld: calls != nil && calls.withheld,
+	}, err
 }

@@ -130,10 +130,10 @@ func (b *syncBuffer) lines(t testing.TB, msg string) []map[string]any {
 	return found
 }
 
-// probeWasm compiles the tests' plugin, once.
-var probeWasm = sync.OnceValues(func() (string, error) {
+// buildGuest compiles a plugin of the tests.
+func buildGuest(name string) (string, error) {
 	var out bytes.Buffer
-	path, err := BuildPlugin(context.Background(), filepath.Join("testdata", "probe"), &out)
+	path, err := BuildPlugin(context.Background(), filepath.Join("testdata", name), &out)
 	if err != nil {
 		return "", fmt.Errorf("%w: %s", err, out.String())
 	}
@@ -141,11 +141,26 @@ var probeWasm = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	return path, precompile(path)
-})
+}
+
+// probeWasm and askerWasm compile the tests' plugins, once.
+var (
+	probeWasm = sync.OnceValues(func() (string, error) { return buildGuest("probe") })
+	askerWasm = sync.OnceValues(func() (string, error) { return buildGuest("asker") })
+)
 
 func probe(t testing.TB) string {
 	t.Helper()
 	path, err := probeWasm()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func asker(t testing.TB) string {
+	t.Helper()
+	path, err := askerWasm()
 	if err != nil {
 		t.Fatal(err)
 	}

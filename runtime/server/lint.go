@@ -37,14 +37,19 @@ func (a *assembly) idleGrants() config.Problems {
 	var found config.Problems
 	for _, p := range a.cfg.Plugins {
 		loaded := a.plugins[p.Name]
-		if loaded == nil || !p.Grants.State {
+		if loaded == nil {
 			continue
 		}
-		if _, declared := loaded.Manifest().Capabilities["state"]; !declared {
-			found = append(found, config.Problem{
-				Pos: p.Pos, Warning: true, Text: fmt.Sprintf("plugin %s: the grant state has no effect: its manifest doesn't declare it", p.Name),
-				Advice: "leave it out",
-			})
+		for _, g := range []struct {
+			name    string
+			granted bool
+		}{{"state", p.Grants.State}, {"api", len(p.Grants.API) > 0}} {
+			if _, declared := loaded.Manifest().Capabilities[g.name]; g.granted && !declared {
+				found = append(found, config.Problem{
+					Pos: p.Pos, Warning: true, Text: fmt.Sprintf("plugin %s: the grant %s has no effect: its manifest doesn't declare it", p.Name, g.name),
+					Advice: "leave it out",
+				})
+			}
 		}
 	}
 	return found

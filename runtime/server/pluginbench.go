@@ -21,6 +21,8 @@ type pluginBench struct {
 	*bench
 	plugin *sandbox.Plugin
 	config *config.PluginConfig
+	out    canned // what answers in the place of WeChat and of upstreams
+	asks   *capabilities
 	sent   int
 }
 
@@ -37,6 +39,8 @@ func openPluginBench(ctx context.Context, wasm []byte, c *config.Case, cacheDir 
 	if yaml, err := manifest.Extract(wasm); err == nil { // else Load says so
 		if man, err := manifest.Parse(manifest.Section, yaml); err == nil {
 			_, spec.Grants.State = man.Capabilities["state"]
+			_, spec.Grants.API = man.Capabilities["api"]
+			spec.Grants.Fetch = sortedKeys(man.Capabilities["fetch"].Upstreams)
 			spec.Name, spec.Limits = man.Name, sandbox.Limits{Memory: man.Limits.Memory, Timeout: man.Limits.Timeout, Fuel: man.Limits.Fuel}
 		}
 	}
@@ -51,11 +55,26 @@ func openPluginBench(ctx context.Context, wasm []byte, c *config.Case, cacheDir 
 	if err != nil {
 		return b, err
 	}
+	if problem := b.setAsks(c.Pos); problem != nil {
+		return b, config.Problems{*problem}
+	}
 	if problems := b.setConfig(ctx); len(problems) > 0 {
 		return b, problems
 	}
 	b.random.begin()
 	return b, nil
+}
+
+// setAsks lets the plugin ask what its manifest declares, by its own names.
+func (b *pluginBench) setAsks(pos config.Pos) *config.Problem {
+	asks, err := newCapabilities(nil, b.plugin.Manifest(), b.log.logger())
+	if err != nil {
+		return &config.Problem{Pos: pos, Text: fmt.Sprintf("plugin %s: %v", b.plugin.Name(), err)}
+	}
+	asks.api = b.out.apiOf
+	asks.fetch = func(_, name string) fetcher { return &cannedClient{&b.out, name, time.Second} }
+	b.asks = asks
+	return nil
 }
 
 // setConfig gives the plugin the case's config, as a host would.
@@ -104,6 +123,7 @@ func (b *pluginBench) handle(ctx context.Context, now time.Time, ev *hostapi.Eve
 	}
 	ev.App, ev.AppID, ev.AppType, ev.Origin = benchApp, "wx0000000000000000", string(config.Official), "wechat"
 	ev.Attempt = max(ev.Attempt, 1)
-	call := sandbox.Call{Event: ev, Attrs: ev.Attrs, Reply: ev.Reply, Passive: true}
+	calls := &eventCalls{capabilities: b.asks}
+	call := sandbox.Call{Event: ev, Attrs: ev.Attrs, Reply: ev.Reply, Passive: true, API: calls, Fetch: calls}
 	return b.plugin.Handle(ctx, &call)
 }

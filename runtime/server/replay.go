@@ -210,7 +210,7 @@ func (r *replay) event(ctx context.Context, benches [2]*appBench, c *config.Case
 	var got [2]outcome
 	changed := map[touchedKey]bool{}
 	for i, b := range benches {
-		res, err := b.deliver(ctx, now, doc, ev.Upstreams)
+		res, err := b.deliver(ctx, now, doc, ev.Answers)
 		if err != nil {
 			return err
 		}

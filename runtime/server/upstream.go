@@ -20,6 +20,7 @@ import (
 
 // client sends requests to one upstream, as gateway.Upstream does.
 type client interface {
+	fetcher
 	Post(ctx context.Context, r *gateway.Request) (gateway.Answer, error)
 	Timeout() time.Duration
 }

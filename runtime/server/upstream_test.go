@@ -202,7 +202,7 @@ func TestUpstreamOnError(t *testing.T) {
 }
 
 // faulty is a client with a mistake.
-type faulty struct{}
+type faulty struct{ fetcher }
 
 func (faulty) Post(_ context.Context, r *gateway.Request) (gateway.Answer, error) {
 	return gateway.Answer{ContentType: string(r.Body[len(r.Body)])}, nil
