@@ -60,6 +60,8 @@ type assembleOptions struct {
 	// api gives the apps' clients of WeChat's API, nil for one that has none; nil:
 	// none has.
 	api func(app string) apiCaller
+	// recorder sees what plugins are answered; nil: nobody does.
+	recorder *recorder
 	// module reads a plugin's module; advice says what to do about an error. nil:
 	// its file.
 	module   func(p *config.Plugin) (wasm []byte, advice string, err error)
@@ -271,7 +273,7 @@ func (a *assembly) buildPipelines(opt assembleOptions) {
 	}
 	guests := make(map[string]pipeline.Plugin, len(a.cfg.Plugins))
 	for _, p := range a.cfg.Plugins {
-		guests[p.Name] = guest{a.plugins[p.Name], opt.state, opt.layers, a.capabilitiesOf(p, api, clients, opt.log)}
+		guests[p.Name] = guest{a.plugins[p.Name], opt.state, opt.layers, a.capabilitiesOf(p, api, clients, opt)}
 	}
 	// An app that is out of service has no pipeline: its entries of the durable
 	// queue wait instead of failing in their plugin.

@@ -36,11 +36,12 @@ type fetcher interface {
 type capabilities struct {
 	// scopes are those that a call of the API must be in, all of them: the grant's
 	// and, where the manifest lists paths, its own.
-	scopes []gateway.Scope
-	api    func(app string) apiCaller         // nil: the app has no way to it
-	fetch  func(app, upstream string) fetcher // nil: there is none
-	log    *slog.Logger
-	seldom telemetry.Seldom // of failures
+	scopes   []gateway.Scope
+	api      func(app string) apiCaller                           // nil: the app has no way to it
+	fetch    func(app, upstream string) (by fetcher, name string) // with the name in pipeline.yaml; nil: there is none
+	log      *slog.Logger
+	recorder *recorder        // nil: nobody records
+	seldom   telemetry.Seldom // of failures
 }
 
 // failureEvery is how often a call without an answer is logged, of a plugin.
@@ -140,6 +141,16 @@ func (c *eventCalls) API(ctx context.Context, of sandbox.OutCall, req *hostapi.A
 		call.Body, call.Length = bytes.NewReader(req.Body), int64(len(req.Body))
 		call.Header.Set("Content-Type", "application/json")
 	}
+	status := c.call(ctx, of, caller, call, resp)
+	var told *recordedAnswer
+	if status == hostapi.OK || status == hostapi.Upstream {
+		told = &recordedAnswer{Status: int(resp.Status), Type: resp.ContentType, Body: string(resp.Body)}
+	}
+	c.recorder.of(of.Event.App).called(of.Event.ID, askedCall{method: target.Method(), path: target.Path()}, told)
+	return status
+}
+
+func (c *eventCalls) call(ctx context.Context, of sandbox.OutCall, caller apiCaller, call *gateway.APIRequest, resp *hostapi.APIResponse) hostapi.Status {
 	answer, err := caller.Call(ctx, call)
 	if err != nil {
 		return c.apiFailed(ctx, of, err, resp)
@@ -215,7 +226,7 @@ func (c *eventCalls) Fetch(ctx context.Context, of sandbox.OutCall, req *hostapi
 		resp.Error = textWithheld
 		return hostapi.Unavailable
 	}
-	service := c.fetch(of.Event.App, req.Upstream)
+	service, name := c.fetch(of.Event.App, req.Upstream)
 	if service == nil {
 		resp.Error = textNoUpstream
 		return hostapi.Unavailable
@@ -231,6 +242,11 @@ func (c *eventCalls) Fetch(ctx context.Context, of sandbox.OutCall, req *hostapi
 		call.Header.Set("Idempotency-Key", req.IdempotencyKey)
 	}
 	answer, err := service.Fetch(ctx, call)
+	var told *recordedAnswer
+	if err == nil {
+		told = &recordedAnswer{Status: answer.Status, Type: strings.ToValidUTF8(answer.Header.Get("Content-Type"), ""), Body: string(answer.Body)}
+	}
+	c.recorder.of(of.Event.App).called(of.Event.ID, askedCall{name, req.Method, req.Path}, told)
 	if err != nil {
 		return c.fetchFailed(ctx, of, err, resp)
 	}
@@ -296,12 +312,12 @@ func (c *eventCalls) failed(ctx context.Context, of sandbox.OutCall, call string
 // clients are those
 // of the upstreams, by name in pipeline.yaml; the app's own upstreams go before the
 // grant's.
-func (a *assembly) capabilitiesOf(p *config.Plugin, api func(app string) apiCaller, clients map[string]client, log *slog.Logger) *capabilities {
+func (a *assembly) capabilitiesOf(p *config.Plugin, api func(app string) apiCaller, clients map[string]client, opt assembleOptions) *capabilities {
 	loaded := a.plugins[p.Name]
 	if loaded == nil || len(p.Grants.API)+len(p.Grants.Fetch) == 0 {
 		return nil
 	}
-	c, err := newCapabilities(p.Grants.API, loaded.Manifest(), log)
+	c, err := newCapabilities(p.Grants.API, loaded.Manifest(), opt.log)
 	if err != nil {
 		a.problems = append(a.problems, config.Problem{Pos: p.Pos, Text: fmt.Sprintf("plugin %s: %v", p.Name, err)})
 		return nil
@@ -310,19 +326,19 @@ func (a *assembly) capabilitiesOf(p *config.Plugin, api func(app string) apiCall
 	for _, app := range a.cfg.Apps {
 		own[app.Name] = app.Upstreams
 	}
-	c.api = api
-	c.fetch = func(app, name string) fetcher {
+	c.api, c.recorder = api, opt.recorder
+	c.fetch = func(app, name string) (fetcher, string) {
 		u := own[app][name]
 		if u == nil {
 			u = p.Grants.Fetch[name]
 		}
 		if u == nil {
-			return nil
+			return nil, ""
 		}
 		if client := clients[u.Name]; client != nil {
-			return client
+			return client, u.Name
 		}
-		return nil
+		return nil, ""
 	}
 	return c
 }

@@ -69,11 +69,11 @@ func newCalls(t *testing.T, api *fakeAPI, fetch *fakeFetch, grants, paths []stri
 		}
 		return api
 	}
-	c.fetch = func(app, name string) fetcher {
+	c.fetch = func(app, name string) (fetcher, string) {
 		if app != "shop" || name != "orders" {
-			return nil
+			return nil, ""
 		}
-		return fetch
+		return fetch, name
 	}
 	return &eventCalls{capabilities: c}
 }
@@ -481,7 +481,7 @@ func openAsker(t *testing.T, file string, api apiCaller) func(text string) strin
 	if len(configs) > 0 {
 		t.Fatal(configs)
 	}
-	g := guest{plugin: a.plugins["asker"], asks: a.capabilitiesOf(cfg.Plugins[0], func(string) apiCaller { return api }, nil, discard())}
+	g := guest{plugin: a.plugins["asker"], asks: a.capabilitiesOf(cfg.Plugins[0], func(string) apiCaller { return api }, nil, assembleOptions{log: discard()})}
 	return func(text string) string {
 		t.Helper()
 		res, err := g.Handle(t.Context(), &pipeline.Call{Event: &hostapi.Event{ID: "e", App: "shop", Type: "text", User: "oUser", Content: text}, Passive: true})

@@ -3,10 +3,15 @@ package server
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/weft-dev/weft/runtime/wechat"
 )
 
 // askingSections are an app whose plugin asks a service and WeChat's API. Nobody
@@ -149,4 +154,70 @@ func TestCheckOfAsking(t *testing.T) {
 	if text := fmt.Sprint(found, err); !strings.Contains(text, "plugins.asker.grants.fetch has ordres, which the manifest doesn't declare; it declares orders, stock") {
 		t.Error(text)
 	}
+}
+
+// TestRecordAsks: what plugins were answered is in the recording, with nobody's
+// data, and passes at once.
+func TestRecordAsks(t *testing.T) {
+	orders := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/gone" {
+			panic(http.ErrAbortHandler)
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = fmt.Fprintf(w, `{"nickname":"张三丰","phone":"13812345678", "n": %d,"list":[{"openid":"oAbcdefghijklmnopqrstuvwx-_1"}]}`, 7)
+	}))
+	defer orders.Close()
+	file := writeConfig(t, "apps:\n"+appYAML("shop", "encrypted", "")+"upstreams:\n"+upstreamYAML("acme-orders", orders.URL, "")+fmt.Sprintf(`plugins:
+  asker: { source: %q, grants: { fetch: { orders: acme-orders } } }
+pipeline: { stages: [ { plugin: asker } ] }
+`, asker(t)))
+	h := startHost(t, file)
+	t.Cleanup(http.DefaultClient.CloseIdleConnections)
+	const user = "oAbcdefghijklmnopqrstuvwx-_1"
+	account := testAccount(t, wechat.Encrypted)
+	texts := []string{"fetch orders GET /users/" + user, "fetch orders GET /a", "fetch orders GET /%E5%AD%97", "fetch orders POST /gone"}
+	src, report := record(t, h, RecordOptions{App: "shop", Count: len(texts)}, func() {
+		for i, text := range texts {
+			postTo(t, h.url("/wx/shop"), seal(account, textFrom(user, fmt.Sprint(i), text), time.Now()))
+		}
+	})
+	for _, personal := range []string{"张三丰", "13812345678", user} {
+		if strings.Contains(src, personal) {
+			t.Errorf("the file has %q:\n%s", personal, src)
+		}
+	}
+	if report.Events != len(texts) || strings.Count(src, "acme-orders GET /") != 2 || strings.Count(src, "acme-orders:") != 1 || strings.Count(src, "reply:") != 3 {
+		t.Errorf("%+v\n%s", report, src)
+	}
+	mustPass(t, runCasesBeside(t, file, src), 1)
+}
+
+// TestReplacedJSON: what is personal goes by the names of leaves, and the rest
+// stands as it was.
+func TestReplacedJSON(t *testing.T) {
+	for text, want := range map[string]string{
+		`{ "a": 1.50, "b": [true, null, -2e3], "c\u0041": "x\"y" }`: `{ "a": 1.50, "b": [true, null, -2e3], "c\u0041": "x\"y" }`,
+		`{"nickname":"张三","x":["13812345678"]}`:                     `{"nickname":"name1","x":["13900000001"]}`,
+		`{"nick_name":[{"a":1},"李四"],"b":"李四"}`:                     `{"nick_name":[{"a":1},"name1"],"b":"name1"}`,
+		`{"lat":31.2304,"z":31}`:                                    `{"lat":1.000000,"z":31}`,
+		`"13812345678"`:                                             `"13900000001"`,
+		`{"a":"13812345678"`:                                        `{"a":"13900000001"`,
+		``:                                                          ``,
+	} {
+		if got := newReplacer().json(text); got != want {
+			t.Errorf("%s: %s, want %s", text, got, want)
+		}
+	}
+}
+
+// FuzzReplacedJSON: what was JSON is JSON.
+func FuzzReplacedJSON(f *testing.F) {
+	for _, text := range []string{`{"a":[1,{"nickname":"b"}]}`, `"`, `[`, `{"lat":1e5,"\u006eickname":"\ud800"}`, `-0`, ` {} `} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if got := newReplacer().json(text); json.Valid([]byte(text)) && !json.Valid([]byte(got)) {
+			t.Fatalf("%q became %q", text, got)
+		}
+	})
 }

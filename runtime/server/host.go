@@ -242,6 +242,7 @@ func (h *Host) assemble(ctx context.Context, cfg *config.Config, root *version) 
 		layers:    h.layers,
 		log:       h.log,
 		client:    h.recorder.client,
+		recorder:  &h.recorder,
 		module:    h.units.moduleReader(root),
 		lastGood:  h.units.good,
 	})

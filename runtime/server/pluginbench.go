@@ -72,7 +72,7 @@ func (b *pluginBench) setAsks(pos config.Pos) *config.Problem {
 		return &config.Problem{Pos: pos, Text: fmt.Sprintf("plugin %s: %v", b.plugin.Name(), err)}
 	}
 	asks.api = b.out.apiOf
-	asks.fetch = func(_, name string) fetcher { return &cannedClient{&b.out, name, time.Second} }
+	asks.fetch = func(_, name string) (fetcher, string) { return &cannedClient{&b.out, name, time.Second}, name }
 	b.asks = asks
 	return nil
 }

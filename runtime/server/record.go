@@ -107,6 +107,7 @@ type recordedEvent struct {
 	Reply     json.RawMessage            `json:"reply,omitempty"` // the JSON of Reply; none: no reply
 	Raw       string                     `json:"raw,omitempty"`   // in place of Reply
 	Upstreams map[string]*recordedAnswer `json:"upstreams,omitempty"`
+	WeChat    map[string]*recordedAnswer `json:"wechat,omitempty"`
 	Path      []recordedStep             `json:"path,omitempty"` // where a stage ended in an error
 }
 
@@ -181,8 +182,10 @@ type pendingEvent struct {
 	answer   *pipeline.Answer
 	trace    *pipeline.Trace
 	asked    map[string]*upstreamAnswer
-	repeated int // deliveries beside the first
-	size     int // in bytes, about
+	calls    map[askedCall]recordedAnswer // of plugins; nil: none
+	unsure   bool                         // a call brought what can't be told
+	repeated int                          // deliveries beside the first
+	size     int                          // in bytes, about
 }
 
 // upstreamAnswer is what an upstream answered.
@@ -356,6 +359,7 @@ func (s *recording) recorded(p *pendingEvent) *recordedEvent {
 		}
 		e.Upstreams[name] = s.canned(p, asked)
 	}
+	s.addCalls(e, p)
 	if !e.Sure {
 		return e
 	}

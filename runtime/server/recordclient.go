@@ -160,14 +160,20 @@ func (t *tape) writeCase(b *bytes.Buffer, app string, events []*recordedEvent) {
 	b.WriteString("    events:\n")
 	for _, e := range events {
 		fmt.Fprintf(b, "      - recorded: { at: %s, body: %s }\n", at(e.At), jsonText(e.Body))
-		if len(e.Upstreams) > 0 {
-			b.WriteString("        upstreams:\n")
-			for _, name := range sortedKeys(e.Upstreams) {
-				a := e.Upstreams[name]
-				fmt.Fprintf(b, "          %s: { status: %d, type: %s, body: %s }\n", name, a.Status, jsonText(a.Type), jsonText(a.Body))
-			}
-		}
+		writeAnswers(b, "upstreams", e.Upstreams)
+		writeAnswers(b, "wechat", e.WeChat)
 		e.writeExpected(b)
+	}
+}
+
+func writeAnswers(b *bytes.Buffer, section string, answers map[string]*recordedAnswer) {
+	if len(answers) == 0 {
+		return
+	}
+	fmt.Fprintf(b, "        %s:\n", section)
+	for _, name := range sortedKeys(answers) {
+		a := answers[name]
+		fmt.Fprintf(b, "          %s: { status: %d, type: %s, body: %s }\n", name, a.Status, jsonText(a.Type), jsonText(a.Body))
 	}
 }
 
