@@ -43,6 +43,10 @@ func (p *Plugin) Digest() string { return p.digest }
 // Limits are the limits in force.
 func (p *Plugin) Limits() Limits { return p.limits }
 
+// Waits tells whether calls of the plugin may wait for WeChat or a service of the
+// business: api or fetch is in force.
+func (p *Plugin) Waits() bool { return p.grants.waits() }
+
 // SetConfigs gives each app its config, in place of all given before, and has
 // the plugin's weft_check look at each distinct one, but those that it accepted
 // before, here or in a Plugin that shares the module. The result tells for which

@@ -149,6 +149,11 @@ func TestCheckOfAsking(t *testing.T) {
 			t.Errorf("no note %q in %q", want, report.Notes)
 		}
 	}
+	sections := strings.Replace(askingSections(t), "  shop:\n", "  shop:\n    upstreams: { orders: acme-orders }\n", 1)
+	checked, err := Check(t.Context(), writeConfig(t, sections), false)
+	if err != nil || len(checked.Problems) > 0 || len(checked.Ceilings) != 2 || checked.Ceilings[0].Plugin != "asker" || checked.Ceilings[0].AtOnce != 64 {
+		t.Errorf("%+v, %v", checked, err)
+	}
 	file := writeConfig(t, strings.Replace(askingSections(t), "fetch: { orders:", "fetch: { ordres:", 1))
 	found, err := Check(t.Context(), file, false)
 	if text := fmt.Sprint(found, err); !strings.Contains(text, "plugins.asker.grants.fetch has ordres, which the manifest doesn't declare; it declares orders, stock") {

@@ -6,12 +6,16 @@ import (
 
 	"github.com/weft-dev/weft/runtime/config"
 	"github.com/weft-dev/weft/runtime/pipeline"
+	"github.com/weft-dev/weft/runtime/sandbox"
 	"github.com/weft-dev/weft/runtime/wechat"
 )
 
 // longTimeout is the default of a plugin's timeout. What only computes has spent
 // its fuel by then: a plugin that is given more may wait.
 const longTimeout = time.Second
+
+// waits tells whether calls of a plugin may wait.
+func waits(p *sandbox.Plugin) bool { return p.Waits() || p.Limits().Timeout > longTimeout }
 
 // facts is what the pipelines are linted by. A plugin that didn't load is left
 // out.
@@ -25,7 +29,7 @@ func (a *assembly) facts() pipeline.Facts {
 		m, timeout := p.Manifest(), p.Limits().Timeout
 		facts.Plugins[name] = pipeline.PluginFacts{
 			Wants: m.Wants, Messages: m.Messages, Events: m.Events,
-			Timeout: timeout, Waits: timeout > longTimeout,
+			Timeout: timeout, Waits: waits(p),
 		}
 	}
 	return facts
@@ -76,7 +80,7 @@ func (a *assembly) ceilings() []Ceiling {
 	var all []Ceiling
 	for _, p := range a.cfg.Plugins {
 		loaded := a.plugins[p.Name]
-		if loaded == nil || len(p.Apps) == 0 || loaded.Limits().Timeout <= longTimeout {
+		if loaded == nil || len(p.Apps) == 0 || !waits(loaded) {
 			continue
 		}
 		l := loaded.Limits()
@@ -86,6 +90,16 @@ func (a *assembly) ceilings() []Ceiling {
 		})
 	}
 	used := map[*config.Upstream]bool{}
+	for _, p := range a.cfg.Plugins {
+		for name, u := range p.Grants.Fetch {
+			used[u] = used[u] || len(p.Apps) > 0
+			for _, app := range p.Apps {
+				if own := app.Upstreams[name]; own != nil {
+					used[own] = true
+				}
+			}
+		}
+	}
 	for _, app := range a.cfg.Apps {
 		if app.Pipeline != nil {
 			forwardedTo(app.Pipeline.Stages, used)
