@@ -44,7 +44,8 @@ const (
 	DefaultStateQuota  = 64 << 20  // state of one plugin in one app
 	MaxCalls           = 64        // calls of api and fetch an event, a count
 	MaxCallBody        = 256 << 10 // the body of a request of api or fetch
-	MaxCallAnswer      = 1 << 20   // the body of a response of api or fetch
+	MaxCallAnswer      = 1 << 20   // the body of a response of api
+	MaxFetchAnswer     = 256 << 10 // the body of a response of fetch
 	MaxCallPath        = 512       // the path of a call, as it is written
 	MaxCallQuery       = 8 << 10   // names and values of its query, in all
 	MaxCallHeaders     = 8 << 10   // names and values of its headers, in all

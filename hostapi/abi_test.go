@@ -38,6 +38,7 @@ func TestABI(t *testing.T) {
 		fmt.Sprintf("| `MaxCalls` | %d |", hostapi.MaxCalls),
 		fmt.Sprintf("| `MaxCallBody` | %d |", hostapi.MaxCallBody),
 		fmt.Sprintf("| `MaxCallAnswer` | %d |", hostapi.MaxCallAnswer),
+		fmt.Sprintf("| `MaxFetchAnswer` | %d |", hostapi.MaxFetchAnswer),
 		fmt.Sprintf("| `MaxCallPath` | %d |", hostapi.MaxCallPath),
 		fmt.Sprintf("| `MaxCallQuery` | %d |", hostapi.MaxCallQuery),
 		fmt.Sprintf("| `MaxCallHeaders` | %d |", hostapi.MaxCallHeaders),

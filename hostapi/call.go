@@ -54,7 +54,7 @@ type FetchRequest struct {
 type FetchResponse struct {
 	Status  int32   // of HTTP
 	Headers []Field // of those that ABI.md lists, names in their usual spelling
-	Body    []byte  // at most MaxCallAnswer bytes
+	Body    []byte  // at most MaxFetchAnswer bytes
 	Error   string  // what is wrong, where the status is not OK
 	// MaybeExecuted says that the upstream may have done what it was asked, though
 	// there is no answer.

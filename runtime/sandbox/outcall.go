@@ -88,7 +88,7 @@ func (in *instance) api(raw []byte, resp *hostapi.APIResponse) hostapi.Status {
 		resp.Error = "this host has no way to WeChat's API"
 		return hostapi.Unavailable
 	}
-	of := in.outCall()
+	of := in.outCall(hostapi.MaxCallAnswer)
 	status = in.goOut(func(ctx context.Context) hostapi.Status { return by.API(ctx, of, &req, resp) })
 	if len(resp.Body) > of.MaxBody {
 		*resp = hostapi.APIResponse{Error: tooLong(of.MaxBody), MaybeExecuted: true}
@@ -115,7 +115,7 @@ func (in *instance) fetch(raw []byte, resp *hostapi.FetchResponse) hostapi.Statu
 		resp.Error = "this host has no way to upstreams"
 		return hostapi.Unavailable
 	}
-	of := in.outCall()
+	of := in.outCall(hostapi.MaxFetchAnswer)
 	status = in.goOut(func(ctx context.Context) hostapi.Status { return by.Fetch(ctx, of, &req, resp) })
 	if len(resp.Body) > of.MaxBody {
 		*resp = hostapi.FetchResponse{Error: tooLong(of.MaxBody), MaybeExecuted: true}
@@ -139,11 +139,11 @@ func (in *instance) outgoing(raw []byte) hostapi.Status {
 	return hostapi.OK
 }
 
-func (in *instance) outCall() OutCall {
+func (in *instance) outCall(most int64) OutCall {
 	c := &in.call
 	return OutCall{
 		Plugin: in.plugin.name, Event: c.event, Aside: c.aside,
-		MaxBody: int(min(hostapi.MaxCallAnswer, in.plugin.limits.Response-c.answered)),
+		MaxBody: int(min(most, in.plugin.limits.Response-c.answered)),
 	}
 }
 
