@@ -304,13 +304,16 @@ func FuzzHostCalls(f *testing.F) {
 	}()
 	for i := range names {
 		f.Add(uint8(i), uint32(1), uint32(100), uint32(10), uint32(200), []byte("\x08\x01\x1a\x01k"))
+		f.Add(uint8(i), uint32(100), uint32(17), uint32(10), uint32(80), []byte("\x0a\x06orders\x12\x03GET\x1a\x02/a"))
 		f.Add(uint8(i), uint32(65530), uint32(10), uint32(0xffffffff), uint32(1), []byte{})
 	}
 	c := newCaller(f, event('0'))
 	before := make([]byte, pageSize)
+	ways := &fakeWays{api: hostapi.APIResponse{Status: 200, Body: []byte("{}")}, fetch: hostapi.FetchResponse{Status: 404}}
 	f.Fuzz(func(t *testing.T, call uint8, a, b, d, e uint32, at100 []byte) {
 		c.t = t
 		c.in.call = callState{phase: phaseHandle, config: []byte("{}"), event: event('0'), passive: true, response: []byte("kept"), kept: true}
+		c.in.call.api, c.in.call.fetch = ways, ways
 		memory := c.read(0, pageSize)
 		copy(memory[100:], at100)
 		c.write(0, memory)
@@ -331,7 +334,7 @@ func FuzzHostCalls(f *testing.F) {
 		switch function {
 		case "config", "response":
 			from, room = a, b
-		case "state":
+		case "state", "api", "fetch":
 			from, room = d, e
 		}
 		if trap != nil || uint32(first) < from || uint64(last) >= uint64(from)+uint64(room) {
