@@ -269,7 +269,7 @@ func (a *assembly) buildPipelines(opt assembleOptions) {
 	clients := a.clients(opt)
 	api := opt.api
 	if api == nil {
-		api = noAPI
+		api = a.apiOf
 	}
 	guests := make(map[string]pipeline.Plugin, len(a.cfg.Plugins))
 	for _, p := range a.cfg.Plugins {

@@ -343,5 +343,10 @@ func (a *assembly) capabilitiesOf(p *config.Plugin, api func(app string) apiCall
 	return c
 }
 
-// noAPI is the way to WeChat's API where there is none.
-func noAPI(string) apiCaller { return nil }
+// apiOf is an app's way to WeChat's API, nil where it has none.
+func (a *assembly) apiOf(app string) apiCaller {
+	if o, ok := a.outlets[app]; ok {
+		return o.api
+	}
+	return nil
+}

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -312,7 +311,7 @@ func TestGatewayStream(t *testing.T) {
 // TestGatewayBrokenBody: a call whose body breaks off is not made.
 func TestGatewayBrokenBody(t *testing.T) {
 	g := newGatewayTown(t)
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, g.url("/api/shop/cgi-bin/message/custom/send"), io.MultiReader(strings.NewReader("{"), brokenReader{}))
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, g.url("/api/shop/cgi-bin/message/custom/send"), io.MultiReader(strings.NewReader("{"), brokenReader{io.ErrUnexpectedEOF}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -327,10 +326,6 @@ func TestGatewayBrokenBody(t *testing.T) {
 	}
 }
 
-type brokenReader struct{}
-
-func (brokenReader) Read([]byte) (int, error) { return 0, context.Canceled }
-
 // waitUntil waits for what goroutines do.
 func waitUntil(t testing.TB, what string, done func() bool) {
 	t.Helper()
@@ -340,5 +335,34 @@ func waitUntil(t testing.TB, what string, done func() bool) {
 		if time.Now().After(deadline) {
 			t.Fatalf("not in 10 s: %s", what)
 		}
+	}
+}
+
+// TestPluginBehindGateway: a plugin of a serving host asks WeChat's API, with the
+// same token as callers.
+func TestPluginBehindGateway(t *testing.T) {
+	w := simulator.New(simulator.Options{})
+	w.Set(simulator.App{ID: testAppID, Secret: testSecret})
+	srv := httptest.NewServer(w)
+	t.Cleanup(func() { w.Close(); srv.Close() })
+	file := writeConfig(t, "apps:\n"+appYAML("shop", "encrypted", "app_secret: "+testSecret+"\napi_base: \""+srv.URL+"\"\n")+fmt.Sprintf(`plugins:
+  asker: { source: %q, grants: { api: [ "/cgi-bin/user/*" ] }, limits: { timeout: 3s } }
+callers:
+%s, apps: [shop], paths: ["GET /cgi-bin/user/*"] }
+pipeline: { stages: [ { plugin: asker } ] }
+`, asker(t), keyLine("crm", crmKey)))
+	g := &gatewayTown{testHost: startHost(t, file), wechat: w}
+	t.Cleanup(http.DefaultClient.CloseIdleConnections)
+	if got := g.say(t, "shop", "1", "api GET /cgi-bin/user/get"); !strings.HasPrefix(got, "200  {") || !strings.Contains(got, `"total"`) {
+		t.Errorf("the plugin was answered %q", got)
+	}
+	if got := g.say(t, "shop", "2", "api GET /cgi-bin/menu/get"); !strings.Contains(got, "DENIED") {
+		t.Errorf("outside its grant: %q", got)
+	}
+	if resp, answer := g.call(t, "GET", "/api/shop/cgi-bin/user/get", crmKey, ""); resp.StatusCode != http.StatusOK {
+		t.Errorf("a caller: %d %s", resp.StatusCode, answer)
+	}
+	if n := len(w.Fetches(testAppID, simulator.StableToken)); n != 1 {
+		t.Errorf("%d tokens were fetched for a plugin and a caller", n)
 	}
 }
