@@ -393,7 +393,8 @@ func (u *newUser) checkConfig(t *testing.T, text string, doc map[string]any) {
 		if _, err := os.Stat(to); !errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
-		if err := u.standIn(to, p["grants"] != nil); err != nil {
+		grants, _ := p["grants"].(map[string]any)
+		if err := u.standIn(to, grants); err != nil {
 			t.Fatalf("plugin %s: %v", name, err)
 		}
 	}
@@ -401,19 +402,31 @@ func (u *newUser) checkConfig(t *testing.T, text string, doc map[string]any) {
 	u.run(t, "bin/weft check --no-env --strict -c shown.yaml")
 }
 
-// standIn writes the plugin that README.md makes to a file; with state it declares
-// that.
-func (u *newUser) standIn(file string, state bool) error {
+// standIn writes the plugin that README.md makes to a file, with a manifest that
+// declares what it is granted.
+func (u *newUser) standIn(file string, grants map[string]any) error {
 	wasm, err := os.ReadFile(filepath.Join(u.dir, "plugins/hello/hello.wasm"))
 	if err != nil {
 		return err
 	}
-	if state {
-		yaml, err := os.ReadFile(filepath.Join(u.dir, "plugins/hello/plugin.yaml"))
+	if len(grants) > 0 {
+		text, err := os.ReadFile(filepath.Join(u.dir, "plugins/hello/plugin.yaml"))
 		if err != nil {
 			return err
 		}
-		if wasm, err = manifest.Embed(wasm, append(yaml, "capabilities: { state: { why: stands in } }\n"...)); err != nil {
+		capabilities := map[string]any{}
+		for name, grant := range grants {
+			needs := map[string]any{"why": "stands in"}
+			if upstreams, ok := grant.(map[string]any); ok {
+				needs["upstreams"] = upstreams
+			}
+			capabilities[name] = needs
+		}
+		declared, err := yaml.Marshal(map[string]any{"capabilities": capabilities})
+		if err != nil {
+			return err
+		}
+		if wasm, err = manifest.Embed(wasm, append(text, declared...)); err != nil {
 			return err
 		}
 	}
