@@ -34,8 +34,19 @@ var (
 
 // gatewayRoutes are the paths of the business's systems.
 func (h *Host) gatewayRoutes(public *echo.Echo) {
-	public.Any("/api/:app/*", h.answerAPI)
-	public.Any("/credential/:app/:kind", h.answerCredential)
+	public.Any("/api/:app/*", h.afterCallbacks(h.answerAPI))
+	public.Any("/credential/:app/:kind", h.afterCallbacks(h.answerCredential))
+}
+
+// afterCallbacks leaves a path that is an app's callback_path to it: such as
+// /api/v1/wechat, which may be one where no app is called v1.
+func (h *Host) afterCallbacks(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(ec echo.Context) error {
+		if c := h.current.Load().callbacks; c.paths[ec.Request().URL.Path] != nil {
+			return c.byPath(ec)
+		}
+		return next(ec)
+	}
 }
 
 // answerAPI answers ANY /api/{app}/{path…}: the open API gateway. The name of the

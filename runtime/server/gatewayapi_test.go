@@ -165,6 +165,30 @@ func TestGatewayScope(t *testing.T) {
 	}
 }
 
+// TestCallbackPathsBesideTheGateway: a callback_path that begins as the gateway's
+// paths do stays the app's.
+func TestCallbackPathsBesideTheGateway(t *testing.T) {
+	h := startHost(t, writeConfig(t, "apps:\n"+appYAML("shop", "plain", "callback_path: /api/v1/wechat\n")+
+		appYAML("club", "plain", "callback_path: /credential/old/path\n")+"pipeline: { stages: [ { reply: { text: hello } } ] }\n"))
+	for _, path := range []string{"/api/v1/wechat", "/credential/old/path"} {
+		for _, method := range []string{http.MethodGet, http.MethodPost} {
+			r, err := http.NewRequestWithContext(t.Context(), method, h.url(path), strings.NewReader("<xml/>"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp, err := http.DefaultClient.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			answer, _ := io.ReadAll(resp.Body)
+			_ = resp.Body.Close()
+			if codeOf(string(answer)) != "not_authentic" {
+				t.Errorf("%s %s: %d %s", method, path, resp.StatusCode, answer)
+			}
+		}
+	}
+}
+
 // TestCredentialPath: a system that can't go through the gateway reads what it
 // needs, and names what WeChat refused.
 func TestCredentialPath(t *testing.T) {
