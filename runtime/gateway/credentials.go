@@ -212,8 +212,8 @@ func (c *Credentials) newApp(config CredentialConfig) *AppCredentials {
 func slotKey(c *CredentialConfig, kind CredentialKind) string {
 	from := c.AppID
 	switch {
-	case c.Source != FromWeChat:
-		from = c.ServiceName
+	case c.Source != FromWeChat: // the account stays: what serves another one under this name is not its
+		from += "/" + c.ServiceName
 	case c.Plain:
 		from += "/plain"
 	}

@@ -110,6 +110,32 @@ func TestFromHTTP(t *testing.T) {
 	})
 }
 
+// An app that becomes another account has nothing of what the one before was
+// given, on no host, though the other system keeps its name.
+func TestFromHTTPOfAnotherAccount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &legacy{}
+		l.renew()
+		w := newTokenTown(t, 2, serviceApp(l), simulator.Rules{})
+		first := w.get(w.hosts[0], AccessToken)
+		other := &legacy{number: 100}
+		other.renew()
+		next := serviceApp(other)
+		next.AppID = "wx2"
+		for _, h := range w.hosts {
+			app, err := h.Open(next)
+			if err != nil {
+				t.Fatal(err)
+			}
+			h.CloseApp(h.app)
+			h.app = app
+			if c := w.get(h, AccessToken); c.Value == first.Value {
+				t.Error("the other account has the credential of the one before")
+			}
+		}
+	})
+}
+
 // The other system has no other one: the caller is told, and the other system is
 // not asked again and again.
 func TestFromHTTPHasNoOther(t *testing.T) {
