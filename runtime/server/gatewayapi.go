@@ -53,6 +53,9 @@ func (h *Host) afterCallbacks(next echo.HandlerFunc) echo.HandlerFunc {
 // app is taken as it stands, so that it has one spelling.
 func (h *Host) answerAPI(ec echo.Context) error {
 	g := h.inUse()
+	if g == nil {
+		return errStopping
+	}
 	defer g.leave()
 	r := ec.Request()
 	rest := strings.TrimPrefix(r.URL.EscapedPath(), "/api/")
@@ -95,6 +98,9 @@ func (h *Host) admit(ec echo.Context, g *generation, app string) (*gateway.Calle
 // is valid, POST names one that WeChat refused and gets another. Each is logged.
 func (h *Host) answerCredential(ec echo.Context) error {
 	g := h.inUse()
+	if g == nil {
+		return errStopping
+	}
 	defer g.leave()
 	app, kind, r := ec.Param("app"), ec.Param("kind"), ec.Request()
 	caller, o, err := h.admit(ec, g, app)

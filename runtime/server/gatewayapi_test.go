@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/labstack/echo/v4"
+
 	"github.com/weft-dev/weft/runtime/simulator"
 )
 
@@ -307,6 +309,31 @@ func TestGatewayReload(t *testing.T) {
 	slow.Wait()
 	if n := len(g.wechat.Fetches(testAppID, simulator.StableToken)); n != fetches || n != 1 {
 		t.Errorf("%d tokens were fetched, want 1: a reload keeps it", n)
+	}
+}
+
+// TestGatewayAfterTheEnd: a request that comes after the last generation was retired
+// is answered, and doesn't wait for another one.
+func TestGatewayAfterTheEnd(t *testing.T) {
+	h, last := new(Host), new(generation)
+	h.current.Store(last)
+	if err := last.retire(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, answer := range []echo.HandlerFunc{h.answerAPI, h.answerCredential} {
+		ended := make(chan error, 1)
+		go func() {
+			ec := echo.New().NewContext(httptest.NewRequest(http.MethodGet, "/api/shop/x", nil), httptest.NewRecorder())
+			ended <- answer(ec)
+		}()
+		select {
+		case err := <-ended:
+			if err != errStopping {
+				t.Errorf("got %v", err)
+			}
+		case <-time.After(5 * time.Second):
+			t.Fatal("it waits")
+		}
 	}
 }
 

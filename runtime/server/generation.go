@@ -58,11 +58,16 @@ func (g *generation) retire(ctx context.Context) error {
 	}
 }
 
-// inUse enters the generation that serves. The caller leaves it.
+// inUse enters the generation that serves. The caller leaves it. nil: the host has
+// ended, and a connection that it cut brought one more request.
 func (h *Host) inUse() *generation {
 	for { // once for each swap in between
-		if g := h.current.Load(); g.enter() {
+		g := h.current.Load()
+		if g.enter() {
 			return g
+		}
+		if g == h.current.Load() { // a swap retires none before another one serves
+			return nil
 		}
 	}
 }
