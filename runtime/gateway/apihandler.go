@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 )
 
@@ -41,7 +42,9 @@ func (a *API) Serve(w http.ResponseWriter, r *http.Request, in Incoming) {
 	control := http.NewResponseController(w)
 	call := &APIRequest{Target: target, Header: r.Header, Length: r.ContentLength, Repeatable: r.Header.Get("Idempotency-Key") != ""}
 	if r.Body != nil && r.Body != http.NoBody {
-		call.Body = &patientReader{r: r.Body, control: control, limit: a.config.Timeout}
+		body := &patientReader{r: r.Body, control: control, limit: a.config.Timeout}
+		defer body.end() // who answers early leaves a Read of it under way
+		call.Body = body
 	}
 	answer, err := a.Call(r.Context(), call)
 	patient := func() { _ = control.SetWriteDeadline(time.Now().Add(a.config.Timeout)) } // a writer without deadlines is a test's
@@ -97,17 +100,39 @@ func copyAnswer(w http.ResponseWriter, control *http.ResponseController, answer 
 	}
 }
 
-// patientReader reads a request's body, each piece within a time. With the body's
-// end the server takes the deadline off.
+// patientReader reads a request's body, each piece within a time, until end. With
+// the body's end the server takes the deadline off.
 type patientReader struct {
 	r       io.Reader
 	control *http.ResponseController
 	limit   time.Duration
+
+	mu    sync.Mutex // of the deadline
+	ended bool       // the deadline is the next request's
 }
 
 func (p *patientReader) Read(b []byte) (int, error) {
-	_ = p.control.SetReadDeadline(time.Now().Add(p.limit)) // a writer without deadlines is a test's
+	if !p.postpone() {
+		return 0, http.ErrBodyReadAfterClose
+	}
 	return p.r.Read(b)
+}
+
+// postpone moves the connection's deadline, where it still is this request's.
+func (p *patientReader) postpone() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.ended {
+		_ = p.control.SetReadDeadline(time.Now().Add(p.limit)) // a writer without deadlines is a test's
+	}
+	return !p.ended
+}
+
+// end leaves the connection alone from now on.
+func (p *patientReader) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ended = true
 }
 
 // WriteError answers with an error of this package in the host's form: status,

@@ -380,3 +380,54 @@ func TestSlowStreamsGoOn(t *testing.T) {
 		}
 	})
 }
+
+// deadlines is a ResponseWriter that tells of the read deadlines that are set.
+type deadlines struct {
+	*httptest.ResponseRecorder
+	set chan struct{}
+}
+
+func (d *deadlines) SetReadDeadline(time.Time) error {
+	d.set <- struct{}{}
+	return nil
+}
+
+// TestEarlyAnswers: what still reads the body when WeChat has answered leaves the
+// connection's deadlines to the next request.
+func TestEarlyAnswers(t *testing.T) {
+	blocked, release, returned := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	k := newKit(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
+		<-blocked
+		answers(`{"errcode":40004}`)(w, r)
+	}), nil, nil)
+	w := &deadlines{httptest.NewRecorder(), make(chan struct{}, 100)}
+	read := 0
+	r := httptest.NewRequest("POST", "/", readerFunc(func(b []byte) (int, error) {
+		if read += len(b); read < 64<<10 { // so much goes out, header and all
+			return len(b), nil
+		}
+		close(blocked)
+		<-release
+		defer close(returned)
+		return 0, errors.New("gone")
+	}))
+	r.ContentLength = maxKept + 1
+	k.Serve(w, r, Incoming{Path: "/cgi-bin/media/upload", Scope: scope(t, "/**")})
+	if w.Code != 200 || !strings.Contains(w.Body.String(), "40004") {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	for before := len(w.set); before > 0; before-- {
+		<-w.set
+	}
+	close(release)
+	<-returned
+	select {
+	case <-w.set:
+		t.Error("a deadline was set after the request")
+	case <-time.After(50 * time.Millisecond):
+	}
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
