@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -203,7 +204,7 @@ func TestLimiterRealTime(t *testing.T) {
 	}
 	for _, r := range []Rate{{1000, time.Second}, {100_000, time.Second}} {
 		l := NewLimiter(LimiterOptions{})
-		l.Set(map[string][]EndpointLimit{"shop": {{Pattern: "/**", Paths: every{}, Rate: r}}})
+		l.Set(map[string][]EndpointLimit{"shop": {{Pattern: "/**", Paths: scope(t, "/**"), Rate: r}}})
 		for l.Take("shop", "GET", "/a") == nil {
 		}
 		var taken atomic.Int64
@@ -228,11 +229,8 @@ func TestLimiterRealTime(t *testing.T) {
 	}
 }
 
-// every is all calls.
-type every struct{}
-
-func (every) Allows(string, string) bool { return true }
-
+// TestLimiterAllocatesNothing: no call that goes through does, whatever patterns
+// it matches or not, and nor does a bucket that refuses.
 func TestLimiterAllocatesNothing(t *testing.T) {
 	for name, calls := range map[string]int{"what goes through": maxCalls, "what is refused": 1} {
 		b := newBucket(Rate{calls, time.Second})
@@ -241,9 +239,19 @@ func TestLimiterAllocatesNothing(t *testing.T) {
 		}
 	}
 	l := NewLimiter(LimiterOptions{})
-	l.Set(map[string][]EndpointLimit{"shop": {{Pattern: "/**", Paths: every{}, Rate: Rate{maxCalls, time.Second}, Daily: 1_000_000_000}}})
-	if n := testing.AllocsPerRun(1000, func() { _ = l.Take("shop", "GET", "/a") }); n != 0 {
-		t.Errorf("Take: %v allocations", n)
+	var limits []EndpointLimit
+	for _, pattern := range []string{"/**", "POST /cgi-bin/message/custom/send", "/cgi-bin/*/get*", "/**/*a*b*c*/x", "GET /cgi-bin/user/*"} {
+		limits = append(limits, EndpointLimit{Pattern: pattern, Paths: scope(t, pattern), Rate: Rate{maxCalls, time.Second}, Daily: 1_000_000_000})
+	}
+	l.Set(map[string][]EndpointLimit{"shop": limits})
+	for _, path := range []string{"/a", "/cgi-bin/message/custom/send", "/cgi-bin/" + strings.Repeat("x/", 100) + strings.Repeat("abc", 40)} {
+		if n := testing.AllocsPerRun(1000, func() {
+			if err := l.Take("shop", "POST", path); err != nil {
+				t.Fatal(err)
+			}
+		}); n != 0 {
+			t.Errorf("Take of %.40s: %v allocations", path, n)
+		}
 	}
 }
 

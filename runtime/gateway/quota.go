@@ -307,8 +307,7 @@ func readStops(text []byte, now time.Time) map[string]time.Time {
 	}
 	for path, unix := range raw {
 		until := time.Unix(unix, 0)
-		clean, err := cleanPath(path)
-		if err == nil && clean == path && now.Before(until) && !until.After(quotaEnd(now).Add(time.Hour)) && len(stops) < maxStops {
+		if isClean(path) && now.Before(until) && !until.After(quotaEnd(now).Add(time.Hour)) && len(stops) < maxStops {
 			stops[path] = until
 		}
 	}

@@ -83,12 +83,42 @@ func cleanPath(escaped string) (string, error) {
 		clean = append(clean, c)
 	}
 	path := string(clean)
-	for segment := range strings.SplitSeq(path[1:], "/") {
-		if strings.Trim(segment, ".") == "" {
-			return "", fmt.Errorf("%w: the path has a segment that is empty or of dots", ErrTarget)
-		}
+	if !namesOnly(path) {
+		return "", fmt.Errorf("%w: the path has a segment that is empty or of dots", ErrTarget)
 	}
 	return path, nil
+}
+
+// isClean tells whether a path is what cleanPath returns.
+func isClean(path string) bool {
+	if len(path) < 2 || path[0] != '/' || len(path) > maxPath {
+		return false
+	}
+	for i := range len(path) {
+		if path[i] != '/' && !unreserved(path[i]) {
+			return false
+		}
+	}
+	return namesOnly(path)
+}
+
+// namesOnly tells whether each segment of a path is a name: not empty, and not of
+// dots.
+func namesOnly(path string) bool {
+	name := false
+	for i := 1; i < len(path); i++ {
+		switch path[i] {
+		case '/':
+			if !name {
+				return false
+			}
+			name = false
+		case '.':
+		default:
+			name = true
+		}
+	}
+	return name
 }
 
 // unhex is the value of a hexadecimal digit; over 15 where it is none.
@@ -181,8 +211,8 @@ func handsOut(path string) bool {
 type Scope struct{ patterns []pattern }
 
 type pattern struct {
-	method   string // "": all
-	segments []string
+	method string // "": all
+	path   string // without the slash before it
 }
 
 // ParseScope reads patterns. The error names the first that is none.
@@ -211,8 +241,8 @@ func parsePattern(text string) (pattern, error) {
 	if !strings.HasPrefix(path, "/") || len(path) > maxPath {
 		return p, fmt.Errorf("its path doesn't begin with a slash, or has over %d bytes", maxPath)
 	}
-	p.segments = strings.Split(path[1:], "/")
-	for _, s := range p.segments {
+	segments := strings.Split(path[1:], "/")
+	for _, s := range segments {
 		plain := strings.ReplaceAll(s, "*", "")
 		switch {
 		case s == "**":
@@ -224,51 +254,71 @@ func parsePattern(text string) (pattern, error) {
 			return p, errors.New("it has something else than letters, digits, -._~ and *")
 		}
 	}
-	if p.segments[len(p.segments)-1] == "**" {
-		p.segments = slices.Insert(p.segments, len(p.segments)-1, "*")
+	if last := len(segments) - 1; segments[last] == "**" {
+		segments = slices.Insert(segments, last, "*")
 	}
+	p.path = strings.Join(segments, "/")
 	return p, nil
 }
 
 // Allows tells whether a call is within the scope. The path is a Target's; one
-// that is not clean is in no scope.
+// that is not clean is in no scope. It allocates nothing.
 func (s Scope) Allows(method, path string) bool {
-	if clean, err := cleanPath(path); err != nil || clean != path {
+	if !isClean(path) {
 		return false
 	}
-	segments := strings.Split(path[1:], "/")
-	return slices.ContainsFunc(s.patterns, func(p pattern) bool {
-		return (p.method == "" || p.method == method) &&
-			glob(p.segments, segments, func(p string) bool { return p == "**" }, matchSegment)
-	})
+	for _, p := range s.patterns {
+		if (p.method == "" || p.method == method) && glob(p.path, path[1:], "**", nextSegment, matchSegment) {
+			return true
+		}
+	}
+	return false
 }
 
 // matchSegment tells whether a segment is that of a pattern.
 func matchSegment(pattern, segment string) bool {
-	return glob([]byte(pattern), []byte(segment), func(c byte) bool { return c == '*' }, func(p, c byte) bool { return p == c })
+	return glob(pattern, segment, "*", nextByte, func(p, c string) bool { return p == c })
 }
 
-// glob matches a list with a pattern, some parts of which stand for any number
-// of parts of the list. It takes at most the product of the lengths.
-func glob[T any](pattern, list []T, many func(T) bool, one func(pattern, part T) bool) bool {
-	at, back, from := 0, -1, 0
-	for i := 0; i < len(list); {
-		switch {
-		case at < len(pattern) && many(pattern[at]):
-			back, from = at, i
-			at++
-		case at < len(pattern) && one(pattern[at], list[i]):
-			at++
-			i++
-		case back >= 0: // the last one that stands for many takes one more
-			from++
-			at, i = back+1, from
-		default:
+// nextSegment and nextByte cut the first part off a text that has one.
+func nextSegment(s string) (first, rest string) {
+	first, rest, _ = strings.Cut(s, "/")
+	return first, rest
+}
+
+func nextByte(s string) (first, rest string) { return s[:1], s[1:] }
+
+// glob matches a text with a pattern part by part. Each part of the pattern that
+// is many stands for any number of parts of the text; no part is empty. It takes
+// at most the product of the lengths.
+func glob(pattern, text, many string, next func(string) (first, rest string), one func(pattern, part string) bool) bool {
+	var back, from string // behind the last many, and what it has not taken
+	passed := false       // a many
+	for text != "" {
+		if pattern != "" {
+			p, behind := next(pattern)
+			if p == many {
+				back, from, passed = behind, text, true
+				pattern = behind
+				continue
+			}
+			if part, rest := next(text); one(p, part) {
+				pattern, text = behind, rest
+				continue
+			}
+		}
+		if !passed {
 			return false
 		}
+		_, from = next(from) // it takes one more
+		pattern, text = back, from
 	}
-	for at < len(pattern) && many(pattern[at]) {
-		at++
+	for pattern != "" {
+		p, behind := next(pattern)
+		if p != many {
+			return false
+		}
+		pattern = behind
 	}
-	return at == len(pattern)
+	return true
 }

@@ -159,3 +159,47 @@ func FuzzTarget(f *testing.F) {
 		}
 	})
 }
+
+// FuzzScope: a pattern allows what its regular expression matches, of paths that
+// are clean.
+func FuzzScope(f *testing.F) {
+	for _, s := range [][2]string{
+		{"/cgi-bin/user/*", "/cgi-bin/user/get"},
+		{"/**", "/a/b"},
+		{"/a/**/z", "/a/z/b/z"},
+		{"/**/a*b*c/**/x", "/a/abbc/x/abc/x"},
+		{"/*a*a*a", "/aaaa"},
+		{"/a/**", "/a"},
+		{"/a", "/a/../b"},
+		{"/**", "/a/.../b."},
+		{"/**/**", "/a"},
+	} {
+		f.Add(s[0], s[1])
+	}
+	f.Fuzz(func(t *testing.T, text, path string) {
+		if len(text) > 60 || len(path) > 200 {
+			return
+		}
+		s, err := ParseScope([]string{text})
+		if err != nil || text[0] != '/' {
+			return
+		}
+		segments := strings.Split(text[1:], "/")
+		var form strings.Builder
+		for i, segment := range segments {
+			switch {
+			case segment == "**" && i == len(segments)-1:
+				form.WriteString(`(/[^/]+)+`)
+			case segment == "**":
+				form.WriteString(`(/[^/]+)*`)
+			default:
+				form.WriteString("/" + strings.ReplaceAll(regexp.QuoteMeta(segment), `\*`, `[^/]*`))
+			}
+		}
+		clean, err := cleanPath(path)
+		want := err == nil && clean == path && regexp.MustCompile("^"+form.String()+"$").MatchString(path)
+		if got := s.Allows("GET", path); got != want {
+			t.Fatalf("%q allows %q: %v, want %v", text, path, got, want)
+		}
+	})
+}
