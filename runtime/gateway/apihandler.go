@@ -10,9 +10,6 @@ import (
 	"time"
 )
 
-// ErrScope says that a caller's key doesn't reach so far.
-var ErrScope = errors.New("the key's scope doesn't have this call")
-
 // Incoming is what the host knows of a request to `ANY /api/{app}/{path…}`, whose
 // caller is known and may use the app.
 type Incoming struct {

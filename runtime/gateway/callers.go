@@ -18,8 +18,8 @@ var (
 	// ErrNoKey and ErrUnknownKey are answered with 401.
 	ErrNoKey      = errors.New("the request shows no key: Authorization: Bearer KEY")
 	ErrUnknownKey = errors.New("nobody has this key")
-	// ErrOutOfScope is answered with 403: nothing goes to WeChat.
-	ErrOutOfScope = errors.New("the key's scope doesn't reach so far")
+	// ErrScope is answered with 403: nothing goes to WeChat.
+	ErrScope = errors.New("the key's scope doesn't reach so far")
 )
 
 // maxCallerKey is the most of a key that is looked at, in bytes.
@@ -122,20 +122,20 @@ func bearer(h http.Header) (string, bool) {
 // Name is the caller's name in pipeline.yaml.
 func (c *Caller) Name() string { return c.config.Name }
 
-// For is nil where the caller may call for an app, else ErrOutOfScope, also where
+// For is nil where the caller may call for an app, else ErrScope, also where
 // there is no such app.
 func (c *Caller) For(app string) error {
 	if c.config.AllApps || slices.Contains(c.config.Apps, app) {
 		return nil
 	}
-	return ErrOutOfScope
+	return ErrScope
 }
 
 // Read is nil where the caller may read a kind of credential of an app, else
-// ErrOutOfScope.
+// ErrScope.
 func (c *Caller) Read(app, kind string) error {
 	if !slices.Contains(c.config.Kinds, kind) {
-		return ErrOutOfScope
+		return ErrScope
 	}
 	return c.For(app)
 }

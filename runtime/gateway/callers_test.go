@@ -101,10 +101,10 @@ func TestCallerScope(t *testing.T) {
 		{"none", "shop", "access_token", false, false},
 	} {
 		caller := get(try.key)
-		if err := caller.For(try.app); (err == nil) != try.forApp || err != nil && !errors.Is(err, ErrOutOfScope) {
+		if err := caller.For(try.app); (err == nil) != try.forApp || err != nil && !errors.Is(err, ErrScope) {
 			t.Errorf("%+v: for the app: %v", try, err)
 		}
-		if err := caller.Read(try.app, try.kind); (err == nil) != try.readApp || err != nil && !errors.Is(err, ErrOutOfScope) {
+		if err := caller.Read(try.app, try.kind); (err == nil) != try.readApp || err != nil && !errors.Is(err, ErrScope) {
 			t.Errorf("%+v: the credential: %v", try, err)
 		}
 	}

@@ -23,9 +23,6 @@ const (
 	maxRation      = 1 << 10
 )
 
-// chinaDay counts WeChat's days, which begin at midnight in China.
-func chinaDay(t time.Time) int64 { return (t.Unix() + 8*3600) / (24 * 3600) }
-
 // ration counts what was asked for because a credential was refused.
 type ration struct {
 	Day    int64 `json:"day"`    // of Forced, days since 1970, China
@@ -44,7 +41,7 @@ func decodeRation(b []byte, now time.Time) ration {
 		r.Last, r.Free = min(r.Last, ahead), min(r.Free, ahead)
 		return r
 	}
-	return ration{Day: chinaDay(now), Forced: forceDaily, Last: now.UnixMilli(), Free: now.Add(time.Minute).UnixMilli()}
+	return ration{Day: dayOf(now), Forced: forceDaily, Last: now.UnixMilli(), Free: now.Add(time.Minute).UnixMilli()}
 }
 
 // heal takes one replacement. at is when there is one, where there is none now.
@@ -60,7 +57,7 @@ func (r *ration) heal(now time.Time, every time.Duration) (at time.Time, ok bool
 // force takes one force_refresh. at is when the next try makes sense, where there
 // is none now.
 func (r *ration) force(now time.Time) (at time.Time, ok bool) {
-	if day := chinaDay(now); r.Day != day {
+	if day := dayOf(now); r.Day != day {
 		r.Day, r.Forced = day, 0
 	}
 	if next := time.UnixMilli(r.Last).Add(forceApart); r.Last != 0 && next.After(now) {

@@ -20,17 +20,6 @@ const (
 	dailyEnd   = 2 * time.Second // for all of them, when the host stops
 )
 
-// chinaAhead is how far China, where WeChat's days begin, is ahead of UTC.
-const chinaAhead = 8 * time.Hour
-
-// dayOf counts WeChat's days.
-func dayOf(t time.Time) int64 { return (t.Unix() + int64(chinaAhead/time.Second)) / (24 * 60 * 60) }
-
-// dayEnd is when the day of t is over.
-func dayEnd(t time.Time) time.Time {
-	return time.Unix((dayOf(t)+1)*24*60*60-int64(chinaAhead/time.Second), 0)
-}
-
 // CountStore is what daily limits need of the store.
 type CountStore interface {
 	Apply(ctx context.Context, op store.Op) (store.Result, error)

@@ -133,12 +133,10 @@ func (q *quotas) clear(a *appQuota) {
 // quotaEnd is when a quota that is used up at now begins anew: at midnight in
 // China. Just after midnight WeChat's clock may still be on the day before.
 func quotaEnd(now time.Time) time.Time {
-	china := now.In(time.FixedZone("China", 8*60*60))
-	midnight := time.Date(china.Year(), china.Month(), china.Day(), 0, 0, 0, 0, china.Location())
-	if now.Sub(midnight) < newDay {
-		return midnight.Add(newDay)
+	if began := dayStart(dayOf(now)); now.Sub(began) < newDay {
+		return began.Add(newDay)
 	}
-	return midnight.AddDate(0, 0, 1)
+	return dayEnd(now)
 }
 
 // living returns those that last over now, in a map of its own.

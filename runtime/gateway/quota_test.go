@@ -290,7 +290,7 @@ func TestQuotaEnd(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := quotaEnd(at).Format(time.RFC3339); got != want {
+		if got := quotaEnd(at).In(time.FixedZone("", 8*60*60)).Format(time.RFC3339); got != want {
 			t.Errorf("%s: %s, want %s", now, got, want)
 		}
 	}
