@@ -5,10 +5,14 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +20,8 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/weft-dev/weft/runtime/config"
+	"github.com/weft-dev/weft/runtime/gateway"
 	"github.com/weft-dev/weft/runtime/simulator"
 )
 
@@ -164,6 +170,49 @@ func TestGatewayScope(t *testing.T) {
 	}
 	if after := g.wechat.Count(simulator.Where{}).Calls; after != before {
 		t.Errorf("%d calls went to WeChat", after-before)
+	}
+}
+
+// TestCredentialPathsAgree: pipeline.yaml takes no path that the gateway refuses to
+// everybody, and refuses no other. The paths are those that either of them has in
+// its code.
+func TestCredentialPathsAgree(t *testing.T) {
+	paths := map[string]bool{}
+	for file, name := range map[string]string{"../config/patterns.go": "givesCredential", "../gateway/scope.go": "handsOut"} {
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := len(paths)
+		for _, d := range parsed.Decls {
+			f, ok := d.(*ast.FuncDecl)
+			if !ok || f.Name.Name != name {
+				continue
+			}
+			ast.Inspect(f, func(n ast.Node) bool {
+				if text, ok := n.(*ast.BasicLit); ok && text.Kind == token.STRING {
+					path, err := strconv.Unquote(text.Value)
+					if err != nil {
+						t.Fatal(err)
+					}
+					paths[path] = true
+				}
+				return true
+			})
+		}
+		if before == 0 && len(paths) < 5 {
+			t.Fatalf("%s has no %s with paths in it", file, name)
+		}
+	}
+	for path := range paths {
+		trimmed := strings.TrimSuffix(path, "/")
+		for _, p := range []string{trimmed, strings.ToUpper(trimmed), trimmed + "x", trimmed + "/x", "/x" + trimmed} {
+			_, refused := gateway.NewTarget("GET", p, "")
+			_, problems := config.Parse("p.yaml", []byte("weft: 1\ncallers:\n"+keyLine("crm", crmKey)+", apps: all, paths: [ "+p+" ] }\n"), config.Options{})
+			if wrong := problems.Err(); (wrong == nil) != (refused == nil) {
+				t.Errorf("%s: pipeline.yaml says %v, the gateway %v", p, wrong, refused)
+			}
+		}
 	}
 }
 
