@@ -100,7 +100,7 @@ func (l *Limiter) Run(ctx context.Context) {
 		case <-l.poke:
 		}
 		err := l.each(func(d *daily) error {
-			if !d.asked.Load() {
+			if ctx.Err() != nil || !d.asked.Load() {
 				return nil
 			}
 			return l.settle(context.WithoutCancel(ctx), d) // an answer that is not waited for would count twice

@@ -277,6 +277,43 @@ func TestDailyBolt(t *testing.T) {
 	}
 }
 
+// slowCounters is a store that takes its time.
+type slowCounters struct{}
+
+func (slowCounters) Apply(ctx context.Context, _ store.Op) (store.Result, error) {
+	select {
+	case <-time.After(time.Second):
+		return store.Result{Applied: true, Number: 1}, nil
+	case <-ctx.Done():
+		return store.Result{}, ctx.Err()
+	}
+}
+
+// TestDailyStop: however many limits there are, a slow store doesn't hold the stop
+// up for longer than Run says.
+func TestDailyStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := NewLimiter(LimiterOptions{Store: slowCounters{}})
+		var limits []EndpointLimit
+		for i := range 60 {
+			limits = append(limits, limitOf(fmt.Sprintf("/a%d", i), Rate{}, 1000))
+		}
+		l.Set(map[string][]EndpointLimit{"shop": limits})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			l.Run(ctx)
+		}()
+		time.Sleep(1500 * time.Millisecond) // it is at the second one
+		stop := time.Now()
+		cancel()
+		if <-ended; time.Since(stop) > 4*time.Second {
+			t.Errorf("the stop took %v", time.Since(stop))
+		}
+	})
+}
+
 func TestDayEnd(t *testing.T) {
 	for in, want := range map[string]string{
 		"2026-03-01T15:59:59Z": "2026-03-01T16:00:00Z", "2026-03-01T16:00:00Z": "2026-03-02T16:00:00Z", "1970-01-01T00:00:00Z": "1970-01-01T16:00:00Z",
