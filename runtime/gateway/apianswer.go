@@ -21,7 +21,7 @@ const (
 // JSON, and takes out what nobody may see.
 func (c *call) read(resp *http.Response, token string) (*APIResponse, error) {
 	most := maxHead
-	if c.endpoint.path == "/cgi-bin/openapi/rid/get" {
+	if strings.EqualFold(c.endpoint.path, "/cgi-bin/openapi/rid/get") {
 		most = maxRequestHead
 	}
 	head, whole, err := readHead(resp.Body, most)

@@ -290,6 +290,9 @@ func (c *call) learn(answer *APIResponse) {
 		state.answered(c.endpoint)
 	}
 	if answer.Errcode == 0 {
+		if answer.Status != http.StatusOK {
+			return
+		}
 		switch c.endpoint.path {
 		case "/cgi-bin/clear_quota", "/cgi-bin/clear_quota/v2", "/cgi-bin/openapi/quota/clear":
 			c.api.host.quotas.clear(state.quota)
@@ -332,7 +335,7 @@ func (c *call) exchange(token string, tries int) (*APIResponse, *CallError) {
 	if err != nil {
 		return nil, c.failed(err, connected.Load())
 	}
-	if resp.StatusCode == http.StatusSwitchingProtocols { // its body has no end, nor does it end with ctx
+	if resp.StatusCode < http.StatusOK { // what switches protocols has a body that doesn't end with ctx; others are none
 		_ = resp.Body.Close()
 		return nil, c.error(ErrBroken, nil)
 	}

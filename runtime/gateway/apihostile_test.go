@@ -44,6 +44,7 @@ func TestHostileAPI(t *testing.T) {
 		"stops":                     {says(ok+"Content-Length: 100\r\n\r\n{\"errcode\":0", hold), ErrTimeout},
 		"stops before JSON":         {says(ok+"Content-Length: 100\r\n\r\n ", hold), ErrTimeout},
 		"another protocol":          {says("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n", hold), ErrBroken},
+		"a status that is none":     {says("HTTP/1.1 042 Odd\r\nContent-Length: 0\r\n\r\n", end), ErrBroken},
 		"two lengths":               {says(ok+"Content-Length: 1\r\nContent-Length: 2\r\n\r\nxx", end), ErrBroken},
 		"what it was asked":         {func(c net.Conn, asked []byte) { _, _ = c.Write(asked) }, ErrBroken},
 		"the token in its header":   {echo(ok+"X-Wechat-A: ", "\r\nContent-Length: 2\r\n\r\n{}"), nil},
@@ -89,8 +90,10 @@ func TestRequestsShownAgain(t *testing.T) {
 	text := `{"errcode":0,"request":{"request_url":"a=1&access_token=50_Im7-x%3D&b=2","again":"access_token\u003d50_Im7","response_body":"{}","access_token":1},"x":"` + strings.Repeat("x", 2*maxHead) + `"}`
 	k := newKit(t, serve(t, answers(text)), nil, nil)
 	want := strings.NewReplacer("50_Im7-x%3D", strings.Repeat("*", 11), "50_Im7", "******").Replace(text)
-	if _, got, err := k.call(t, "POST", "/cgi-bin/openapi/rid/get", `{"rid":"x"}`); err != nil || got != want {
-		t.Errorf("%v: %.200s", err, got)
+	for _, path := range []string{"/cgi-bin/openapi/rid/get", "/CGI-bin/openapi/rid/Get"} {
+		if _, got, err := k.call(t, "POST", path, `{"rid":"x"}`); err != nil || got != want {
+			t.Errorf("%s: %v: %.200s", path, err, got)
+		}
 	}
 	if _, got, err := k.call(t, "POST", "/cgi-bin/x", `{}`); err != nil || got != text {
 		t.Errorf("another call: %v: %.200s", err, got)

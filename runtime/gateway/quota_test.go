@@ -163,7 +163,7 @@ func TestQuotaStopsWithoutStore(t *testing.T) {
 func TestQuotaCleared(t *testing.T) {
 	for _, storeAway := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
-			s := &script{steps: []http.HandlerFunc{errcode(45009), errcode(45028), answers(`{"errcode":0}`)}}
+			s := &script{steps: []http.HandlerFunc{errcode(45009), errcode(45028), status(http.StatusBadGateway), answers(`{"errcode":0}`)}}
 			away := new(quotaBoard)
 			a, b := inMemory(t, s, away, nil), inMemory(t, s, away, nil)
 			for _, path := range []string{"/cgi-bin/x", "/cgi-bin/y"} {
@@ -174,6 +174,12 @@ func TestQuotaCleared(t *testing.T) {
 			synctest.Wait()
 			if _, _, err := b.call(t, "GET", "/cgi-bin/y", ""); !errors.Is(err, ErrQuota) {
 				t.Fatal(err)
+			}
+			if _, _, err := b.call(t, "POST", "/cgi-bin/clear_quota", "{}"); err != nil {
+				t.Fatal(err)
+			}
+			if _, _, err := b.call(t, "GET", "/cgi-bin/x", ""); !errors.Is(err, ErrQuota) {
+				t.Errorf("cleared by an error: %v", err)
 			}
 			away.set(func() { away.away = storeAway })
 			if _, _, err := b.call(t, "POST", "/cgi-bin/clear_quota", "{}"); err != nil {
