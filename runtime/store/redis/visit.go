@@ -220,7 +220,7 @@ func (b *base) once(ctx context.Context, node *goredis.Client, asking bool, v vi
 	if v.passing {
 		return replies, nil
 	}
-	if err := b.trust.settle(ctx, node, conn, check, answers); err != nil {
+	if err := b.trust.settle(ctx, node, conn, v.key, check, answers); err != nil {
 		return nil, err
 	}
 	return replies, nil
@@ -237,7 +237,10 @@ func (b *base) send(ctx context.Context, conn *goredis.Conn, asking bool, v visi
 		cmds = append(cmds, pipe.Do(ctx, c...))
 	}
 	if !v.passing {
-		for _, c := range check.commands(ctx) {
+		for _, c := range check.commands(ctx, v.key) {
+			if asking && c[0] == "eval" {
+				pipe.Do(ctx, "asking")
+			}
 			answers = append(answers, pipe.Do(ctx, c...))
 		}
 	}
@@ -248,7 +251,7 @@ func (b *base) send(ctx context.Context, conn *goredis.Conn, asking bool, v visi
 		}
 	}
 	for _, c := range answers {
-		if e := c.Err(); e != nil {
+		if e := c.Err(); e != nil && !errors.Is(e, goredis.Nil) {
 			return nil, nil, fmt.Errorf("%w: %w", errUnsettled, e)
 		}
 	}
