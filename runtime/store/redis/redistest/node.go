@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -27,7 +28,8 @@ const patience = 30 * time.Second
 // Node is a redis-server process. Its methods are for one goroutine, and fail the
 // test where they fail.
 type Node struct {
-	Addr string
+	Addr    string
+	TLSAddr string // the same with TLS; empty without the option --tls-cert-file
 
 	t      testing.TB
 	args   []string
@@ -50,13 +52,19 @@ func newNode(t testing.TB, options ...string) *Node {
 	t.Helper()
 	port := freePort(t)
 	dir := t.TempDir()
-	args := append([]string{
+	args := []string{
 		"--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--dir", dir,
 		"--appendonly", "yes", "--appendfsync", "always", "--save", "",
 		// Few writes between two sync points of a replica, so that a full one is rare.
 		"--repl-diskless-sync-delay", "0",
-	}, options...)
-	n := &Node{Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), t: t, args: args, log: filepath.Join(dir, "log")}
+	}
+	n := &Node{Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), t: t, log: filepath.Join(dir, "log")}
+	if slices.Contains(options, "--tls-cert-file") {
+		port := strconv.Itoa(freePort(t))
+		n.TLSAddr = net.JoinHostPort("127.0.0.1", port)
+		args = append(args, "--tls-port", port)
+	}
+	n.args = append(args, options...)
 	t.Cleanup(n.Kill)
 	return n
 }

@@ -60,8 +60,18 @@ func launch(nodes []*Node) {
 	}
 }
 
+// StartSentinel starts one Sentinel that watches the primary at addr under the name
+// main, with further lines in its configuration.
+func StartSentinel(t testing.TB, addr string, lines ...string) *Node {
+	t.Helper()
+	host, port, _ := net.SplitHostPort(addr)
+	g := newGuard(t, "main", host, port, lines...)
+	g.Restart()
+	return g
+}
+
 // newGuard is a Sentinel that doesn't run yet.
-func newGuard(t testing.TB, master, host, port string) *Node {
+func newGuard(t testing.TB, master, host, port string, lines ...string) *Node {
 	t.Helper()
 	dir := t.TempDir()
 	n := &Node{t: t, log: filepath.Join(dir, "log")}
@@ -69,7 +79,8 @@ func newGuard(t testing.TB, master, host, port string) *Node {
 	n.Addr = fmt.Sprintf("127.0.0.1:%d", own)
 	conf := filepath.Join(dir, "sentinel.conf")
 	text := fmt.Sprintf("port %d\nbind 127.0.0.1\ndir %s\nsentinel monitor %s %s %s 2\n", own, dir, master, host, port) +
-		fmt.Sprintf("sentinel down-after-milliseconds %s %d\nsentinel failover-timeout %s 10000\n", master, downAfter, master)
+		fmt.Sprintf("sentinel down-after-milliseconds %s %d\nsentinel failover-timeout %s 10000\n", master, downAfter, master) +
+		strings.Join(lines, "\n")
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
