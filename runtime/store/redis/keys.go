@@ -1,5 +1,7 @@
 package redis
 
+import "strconv"
+
 // The key space. What stands in braces decides the slot of a Cluster, so that
 // what one script touches is in one slot. A name may hold any bytes, braces,
 // too: the part before it and the part after it are of fixed length, so two
@@ -14,7 +16,7 @@ package redis
 //	PREFIX:{q:QUEUE}:…    a queue
 //	PREFIX:{l:LOCK}:l     hash: f the last fence, u when the lock is over, 0 where it is free
 //	PREFIX:{k:KEY}:k      a timed record of the board
-//	PREFIX:t:TOPIC        a channel
+//	PREFIX:{t:TOPIC}:DB   a channel; Redis has them for all databases
 //
 // Times are microseconds since 1970.
 type bucketKeys struct{ values, expiry, marks, markExpiry, size, scratch string }
@@ -27,9 +29,10 @@ func (b *base) bucketKeys(bucket string) bucketKeys {
 // queueKey is the key of a part of a queue, one letter.
 func (b *base) queueKey(queue string, part byte) string { return b.key('q', queue) + string(part) }
 
-func (b *base) lockKey(name string) string  { return b.key('l', name) + "l" }
-func (b *base) boardKey(key string) string  { return b.key('k', key) + "k" }
-func (b *base) channel(topic string) string { return b.o.Prefix + ":t:" + topic }
+func (b *base) lockKey(name string) string { return b.key('l', name) + "l" }
+func (b *base) boardKey(key string) string { return b.key('k', key) + "k" }
+
+func (b *base) channel(topic string) string { return b.key('t', topic) + strconv.Itoa(b.o.DB) }
 
 func (b *base) key(kind byte, name string) string {
 	return b.o.Prefix + ":{" + string(kind) + ":" + name + "}:"
