@@ -23,8 +23,13 @@ func TestKill(t *testing.T) {
 }
 
 // TestKillWithSentinels kills the primary under load: its replica goes on.
-func TestKillWithSentinels(t *testing.T) {
-	s := redistest.StartSentinels(t, 1)
+func TestKillWithSentinels(t *testing.T) { killWithSentinels(t, 1) }
+
+// TestKillWithTwoReplicas has one of them go on, and the other one follow it.
+func TestKillWithTwoReplicas(t *testing.T) { killWithSentinels(t, 2) }
+
+func killWithSentinels(t *testing.T, replicas int) {
+	s := redistest.StartSentinels(t, replicas)
 	underLoad(t, sentinelOptions(s), rounds(1, 3), func() {
 		old := s.Primary()
 		old.Kill()
@@ -32,7 +37,10 @@ func TestKillWithSentinels(t *testing.T) {
 		old.Restart()
 		host, port, _ := net.SplitHostPort(now.Addr)
 		old.Do("replicaof", host, port) // as the Sentinels do later
-		now.Info("replication", "state=online")
+		now.Info("replication", fmt.Sprintf("connected_slaves:%d", replicas), "state=online")
+		for _, g := range s.Guards { // none is still at work on this failover
+			g.Info("sentinel", fmt.Sprintf("status=ok,address=%s,slaves=%d", now.Addr, replicas))
+		}
 	})
 }
 
