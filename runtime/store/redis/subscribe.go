@@ -72,7 +72,7 @@ func (b *base) subscribe(ctx context.Context, topic string, f func([]byte)) (wai
 	case b.ending.Err() != nil:
 		return nil, store.ErrClosed
 	}
-	return nil, unavailable(last)
+	return nil, unavailable(b.shown(last))
 }
 
 // run listens, again after each failure, until ctx ends. It returns the last

@@ -78,7 +78,7 @@ func inTime[T any](ctx context.Context, b *base, long time.Duration, f func(cont
 	case ctx.Err() != nil:
 		return none, ctx.Err()
 	}
-	return none, unavailable(failed)
+	return none, unavailable(b.shown(failed))
 }
 
 // unavailable wraps err as store.ErrUnavailable. The end of a time that the caller
@@ -91,6 +91,31 @@ func unavailable(err error) error {
 		return fmt.Errorf("%w: Redis didn't answer in time", store.ErrUnavailable)
 	}
 	return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+}
+
+// maxShown is how much of what a server says is shown, in bytes.
+const maxShown = 300
+
+// shownError is an error with a text of its own.
+type shownError struct {
+	error
+	text string
+}
+
+func (e shownError) Error() string { return e.text }
+func (e shownError) Unwrap() error { return e.error }
+
+// shown is err without what a server may repeat of what it was sent: one that
+// doesn't know a command tells its arguments, the password of AUTH, too.
+func (b *base) shown(err error) error {
+	text := err.Error()
+	for _, secret := range []string{b.o.Password, b.o.SentinelPassword} {
+		if secret != "" {
+			text = strings.ReplaceAll(text, secret, "***")
+		}
+	}
+	text, _, _ = strings.Cut(text, ", with args beginning with")
+	return shownError{error: err, text: strings.ToValidUTF8(text[:min(len(text), maxShown)], "")}
 }
 
 // tries makes v until it is done, may have been done, or ctx ends. A Close
