@@ -62,9 +62,22 @@ local function pack(e)
 	return struct.pack('>I8I8I8I4B', e.appended, e.at, e.token, e.tries, #e.line) .. e.line .. e.key
 end
 
+-- part reads what a hash has of an entry, which is no more than so many bytes.
+local function part(hash, number, most)
+	if call('HSTRLEN', hash, number) > most then
+		error('an entry is larger than one may be')
+	end
+	return call('HGET', hash, number)
+end
+
+-- value is that of an entry.
+local function value(number)
+	return part(VALUES, number, LARGEST - HEAD) or error('an entry has no value')
+end
+
 -- entry reads META; raw is what was read.
 local function entry(number)
-	local raw = call('HGET', META, number)
+	local raw = part(META, number, 29 + 2 * 255)
 	if not raw or #raw < 29 then
 		error('an entry is damaged')
 	end

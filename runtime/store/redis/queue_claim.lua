@@ -10,10 +10,7 @@ end
 local reply, taken, size = {'ok'}, {}, 0
 for i, member in ipairs(call('ZRANGEBYLEX', READY, '[' .. at, '(' .. at .. '\255', 'LIMIT', 0, ARGV[3])) do
 	local e = entry(string.sub(member, -8))
-	local value = call('HGET', VALUES, e.number)
-	if not value then
-		error('an entry has no value')
-	end
+	local value = value(e.number)
 	e.at, e.token = after(hold), token + i - 1
 	e.member = member
 	taken[i] = e

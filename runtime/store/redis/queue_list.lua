@@ -9,14 +9,11 @@ end
 
 for _, number in ipairs(call('ZRANGEBYLEX', ORDER, '(' .. ARGV[2], '+', 'LIMIT', 0, ARGV[3])) do
 	local e = entry(number)
-	local value = call('HGET', VALUES, number)
-	if not value then
-		error('an entry has no value')
-	end
+	local value = value(number)
 	add(number)
 	add(e.raw)
 	add(value)
-	add(call('HGET', REASONS, number) or '')
+	add(part(REASONS, number, 4096) or '')
 	if call('ZSCORE', DEAD, e.stand .. number) then
 		add('dead')
 	elseif claimed(e) then
