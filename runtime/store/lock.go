@@ -90,7 +90,7 @@ func (h *Held) Release(ctx context.Context) error {
 }
 
 // renew renews the lock, which was asked for at that time, until ctx ends (nil)
-// or it is lost. One renewal may fail: the lock is lost when it was not renewed
+// or it is lost. One renewal may fail, or hang: the lock is lost when it was not renewed
 // within ttl of the last one that was asked for and went well.
 func (h *Held) renew(ctx context.Context, asked time.Time, ttl time.Duration) error {
 	timer := time.NewTimer(ttl / 3)
@@ -103,7 +103,7 @@ func (h *Held) renew(ctx context.Context, asked time.Time, ttl time.Duration) er
 		}
 		next := time.Now()
 		end := asked.Add(ttl)
-		trying, cancel := context.WithDeadline(ctx, end)
+		trying, cancel := context.WithTimeout(ctx, min(ttl/3, time.Until(end)))
 		err := h.locks.Renew(trying, h.Lock, ttl)
 		cancel()
 		switch {

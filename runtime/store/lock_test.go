@@ -128,22 +128,32 @@ func TestHoldTellsThatItWasLost(t *testing.T) {
 }
 
 func TestHoldOutlivesOneFailure(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := &fakeLocks{renew: func(_ context.Context, n int) error {
-			if n == 1 {
-				return errors.New("away")
-			}
-			return nil
-		}}
-		h, told := hold(t, f)
-		time.Sleep(20 * time.Second)
-		if err := h.Release(t.Context()); err != nil || len(*told) > 0 {
-			t.Errorf("%v, lost %v", err, *told)
-		}
-		if f.renewed[1] > 1500*time.Millisecond {
-			t.Errorf("it was tried again after %v only", f.renewed[1])
-		}
-	})
+	for name, fail := range map[string]func(ctx context.Context) error{
+		"the store is away": func(context.Context) error { return errors.New("away") },
+		"the store hangs": func(ctx context.Context) error {
+			<-ctx.Done()
+			return ctx.Err()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := &fakeLocks{renew: func(ctx context.Context, n int) error {
+					if n == 1 {
+						return fail(ctx)
+					}
+					return nil
+				}}
+				h, told := hold(t, f)
+				time.Sleep(20 * time.Second)
+				if err := h.Release(t.Context()); err != nil || len(*told) > 0 {
+					t.Errorf("%v, lost %v", err, *told)
+				}
+				if f.renewed[1] > 2500*time.Millisecond {
+					t.Errorf("it was tried again after %v only", f.renewed[1])
+				}
+			})
+		})
+	}
 }
 
 func TestHoldEndsWithItsContext(t *testing.T) {
