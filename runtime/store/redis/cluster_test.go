@@ -136,3 +136,35 @@ func TestSurvey(t *testing.T) {
 		t.Errorf("%+v, %v", found, err)
 	}
 }
+
+// TestHungNodeIsLeft: calls go to the replica that took the place of a primary
+// that hangs, though no node says so and its connections stay open.
+func TestHungNodeIsLeft(t *testing.T) {
+	c := redistest.StartCluster(t)
+	s := openTest(t, Options{Mode: Cluster, Addrs: c.Addrs, Timeout: 500 * time.Millisecond})
+	bucket := ""
+	for i := 0; bucket == ""; i++ {
+		if name := fmt.Sprint("b", i); c.Primary(s.bucketKeys(name).values) == c.Nodes[0] {
+			bucket = name
+		}
+	}
+	put := func() error {
+		_, err := s.Apply(t.Context(), store.Op{Kind: store.Set, Bucket: bucket, Key: "k"})
+		return err
+	}
+	if err := put(); err != nil {
+		t.Fatal(err)
+	}
+	c.Nodes[0].Pause()
+	c.Nodes[3].Info("replication", "role:master")
+	began := time.Now()
+	for err := put(); err != nil; err = put() {
+		if !errors.Is(err, store.ErrUnavailable) {
+			t.Fatal(err)
+		}
+		if time.Since(began) > 3*time.Second {
+			t.Fatalf("%v after another node took over: %v", time.Since(began), err)
+		}
+	}
+	c.Nodes[0].Resume()
+}

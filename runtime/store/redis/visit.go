@@ -132,6 +132,7 @@ func (b *base) tries(ctx context.Context, v visit) ([]any, error) {
 		case err == nil:
 			return replies, nil
 		case ctx.Err() != nil || b.ending.Err() != nil || !b.undone(v, err):
+			b.doubt(err)
 			return nil, err
 		}
 		next, ask, moved := b.moved(ctx, err)
@@ -151,6 +152,15 @@ func (b *base) tries(ctx context.Context, v visit) ([]any, error) {
 			return nil, err
 		}
 		node, asking, err = b.node(ctx, v.key)
+	}
+}
+
+// doubt has the state of a cluster read anew, in the background, where a node
+// failed otherwise than by refusing: another one may have taken its place.
+func (b *base) doubt(err error) {
+	var refused goredis.Error
+	if b.cluster != nil && !errors.As(err, &refused) {
+		b.cluster.ReloadState(b.ending)
 	}
 }
 
