@@ -205,3 +205,26 @@ func TestTicketsLiveOn(t *testing.T) {
 		t.Errorf("%+v", all)
 	}
 }
+
+func TestTokenEnds(t *testing.T) {
+	f := newFake(t, simulator.Rules{Life: time.Hour, Overlap: time.Minute})
+	if !f.TokenEnds("none").IsZero() {
+		t.Error("a value that was never given has an end")
+	}
+	first := f.stable(false).AccessToken
+	whole := f.TokenEnds(first)
+	f.pass(time.Minute)
+	f.FetchElsewhere(appID, simulator.StableToken)
+	early := f.TokenEnds(first)
+	if got := whole.Sub(early); got != time.Hour-2*time.Minute {
+		t.Errorf("a newer token ends it %v earlier", got)
+	}
+	f.pass(time.Minute - 1)
+	if f.works(first) != 0 {
+		t.Error("it does not work until its end")
+	}
+	f.pass(1)
+	if f.works(first) == 0 {
+		t.Error("it works after its end")
+	}
+}

@@ -159,6 +159,21 @@ func (w *WeChat) TokenState(value string) (appID string, s State) {
 	return t.app.ID, t.state(w.now())
 }
 
+// TokenEnds says when an access token works no more, as far as is known now;
+// zero: WeChat never gave it.
+func (w *WeChat) TokenEnds(value string) time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch t := w.tokens[value]; {
+	case t == nil:
+		return time.Time{}
+	case !t.ends.IsZero() && t.ends.Before(t.expires):
+		return t.ends
+	default:
+		return t.expires
+	}
+}
+
 // ticket is a JS-SDK or card ticket that was given. Tickets don't void each
 // other, and a newer token doesn't void them.
 type ticket struct {

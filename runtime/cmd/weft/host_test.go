@@ -103,6 +103,7 @@ func startHost(t *testing.T, dir string, argv ...string) *host {
 	h.client.Timeout = 10 * time.Second
 	h.cmd = exec.Command(argv[0], argv[1:]...)
 	h.cmd.Dir = dir
+	h.cmd.Stdout = h.logs
 	h.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	stderr, err := h.cmd.StderrPipe()
 	if err != nil {
