@@ -197,8 +197,25 @@ func (f *fleet) checkLeaks() {
 	for _, h := range f.all {
 		search("the output of a host", h.logs.String())
 	}
+	f.showTrouble()
 	search("what callers were told", f.said.String())
 	f.t.Logf("searched %d KiB of output for %d secrets", size>>10, len(secrets))
+}
+
+// showTrouble logs what the hosts of a failed test have warned of.
+func (f *fleet) showTrouble() {
+	if !f.t.Failed() {
+		return
+	}
+	for i, h := range f.all {
+		shown := 0
+		for line := range strings.Lines(h.logs.String()) {
+			if !strings.Contains(line, `"level":"INFO"`) && shown < 100 {
+				shown++
+				f.t.Logf("host %d: %s", i, line)
+			}
+		}
+	}
 }
 
 // leaks finds which secrets a text has, a large part of one counts.

@@ -7,13 +7,16 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"sync"
+	"time"
+
+	"github.com/weft-dev/weft/runtime/simulator"
 )
 
 // front stands before the fake WeChat. It sees what became of each call at
 // WeChat, by the id that the caller put into its query as n, and can hold a call
 // for a token until whoever asked is gone.
 type front struct {
-	wechat http.Handler
+	wechat *simulator.WeChat
 	url    string
 
 	mu    sync.Mutex
@@ -25,11 +28,12 @@ type front struct {
 // seen is what WeChat saw of a call.
 type seen struct {
 	tries   int
-	struck  bool // the last try: no answer, or -1
-	refused int  // tries that were refused because of their token
+	struck  bool      // the last try: no answer, or -1
+	refused int       // tries that were refused because of their token
+	ended   time.Time // when the first token that was refused was over
 }
 
-func newFront(wechat http.Handler) *front {
+func newFront(wechat *simulator.WeChat) *front {
 	return &front{wechat: wechat, calls: map[string]seen{}}
 }
 
@@ -61,10 +65,11 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.wechat.ServeHTTP(w, r)
 		return
 	}
-	tap := &tap{ResponseWriter: w, note: func(errcode int) { f.note(id, errcode == -1, refusesToken(errcode)) }}
+	token := r.URL.Query().Get("access_token")
+	tap := &tap{ResponseWriter: w, note: func(errcode int) { f.note(id, token, errcode == -1, refusesToken(errcode)) }}
 	defer func() {
 		if cut := recover(); cut != nil {
-			f.note(id, true, false)
+			f.note(id, token, true, false)
 			panic(cut)
 		}
 	}()
@@ -76,13 +81,16 @@ func refusesToken(errcode int) bool {
 	return errcode == 40001 || errcode == 40014 || errcode == 42001
 }
 
-func (f *front) note(id string, struck, refused bool) {
+func (f *front) note(id, token string, struck, refused bool) {
+	ends := f.wechat.TokenEnds(token)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s := f.calls[id]
 	s.tries++
 	if s.struck = struck; refused {
-		s.refused++
+		if s.refused++; s.refused == 1 {
+			s.ended = ends
+		}
 	}
 	f.calls[id] = s
 }
