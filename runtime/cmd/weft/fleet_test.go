@@ -19,6 +19,7 @@ import (
 // What the hosts of a fleet know and must not tell.
 const (
 	fleetSecret   = "TheAppSecretOfTheFleet0123456789"
+	fleetWrong    = "AnotherSecretThanWeChatHas012345" // of a host that WeChat refuses
 	fleetCaller   = "wk_TheKeyOfACallerOfTheFleet0123"
 	fleetPassword = "ThePasswordOfTheFleetsRedis01234"
 	fleetAdmin    = "TheAdminTokenOfTheFleet012345678"
@@ -174,7 +175,7 @@ func hasSocket(pid int, inode string) bool {
 // secrets are what may be in no log, error or answer, by what each is.
 func (f *fleet) secrets() map[string]string {
 	all := map[string]string{
-		fleetSecret: "app_secret", fleetCaller: "a caller's key", fleetPassword: "the password of Redis", fleetAdmin: "server.admin_token",
+		fleetSecret: "app_secret", fleetWrong: "app_secret", fleetCaller: "a caller's key", fleetPassword: "the password of Redis", fleetAdmin: "server.admin_token",
 		fleetKey: "server.key", base64.StdEncoding.EncodeToString([]byte(fleetKey)): "server.key", hex.EncodeToString([]byte(fleetKey)): "server.key",
 		testAESKey: "encoding_aes_key",
 	}
