@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -43,7 +44,8 @@ type fleet struct {
 	t      *testing.T
 	wechat *simulator.WeChat
 	front  *front
-	said   *lockedBuffer // what callers were told that isn't a credential
+	said   *lockedBuffer     // what callers were told that isn't a credential
+	files  map[string][]byte // beside each pipeline.yaml
 
 	mu    sync.Mutex
 	hosts []*host // by place; one that was killed stays until another has its place
@@ -97,8 +99,15 @@ pipeline: { stages: [ { reply: { text: hello } } ] }
 func (f *fleet) add(t *testing.T, config string) {
 	t.Helper()
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "pipeline.yaml"), []byte(config), 0o600); err != nil {
-		t.Fatal(err)
+	files := maps.Clone(f.files)
+	if files == nil {
+		files = map[string][]byte{}
+	}
+	files["pipeline.yaml"] = []byte(config)
+	for name, content := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	f.mu.Lock()
 	f.dirs, f.hosts = append(f.dirs, dir), append(f.hosts, nil)
@@ -115,12 +124,15 @@ func (f *fleet) start(t *testing.T, place int) {
 	f.hosts[place], f.all = h, append(f.all, h)
 }
 
-// at is the address of the host at a place.
-func (f *fleet) at(place int) string {
+// host is the one at a place.
+func (f *fleet) host(place int) *host {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.hosts[place%len(f.hosts)].url
+	return f.hosts[place%len(f.hosts)]
 }
+
+// at is the address of the host at a place.
+func (f *fleet) at(place int) string { return f.host(place).url }
 
 // placeOf finds the host that has the other end of a connection from addr.
 func (f *fleet) placeOf(addr string) int {

@@ -27,15 +27,19 @@ const killStages = `  on_error: queue
     - { name: ledger, plugin: ledger, when: '!(content startsWith "note ")' }
 `
 
+// killConfig serves the ledger with killStages.
+func killConfig() string {
+	config := strings.Replace(ledgerConfig, "  on_error: { reply: { text: broken } }\n  stages: [ { plugin: ledger } ]\n", killStages, 1)
+	return strings.Replace(config, "mode: encrypted }", "mode: encrypted, limits: { inflight: 8 } }", 1)
+}
+
 // TestKillAtRandomMoments kills the host again and again, at random moments of a
 // load that leaves events to the durable queue in every way: because they take
 // too long, are over a bound, fail, or have an async stage. Each event that was
 // answered, by whatever, is processed at least once in the end.
 func TestKillAtRandomMoments(t *testing.T) {
 	dir := ledgerFolder(t)
-	config := strings.Replace(ledgerConfig, "  on_error: { reply: { text: broken } }\n  stages: [ { plugin: ledger } ]\n", killStages, 1)
-	config = strings.Replace(config, "mode: encrypted }", "mode: encrypted, limits: { inflight: 8 } }", 1)
-	if err := os.WriteFile(filepath.Join(dir, "pipeline.yaml"), []byte(config), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "pipeline.yaml"), []byte(killConfig()), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	rounds := 3
@@ -52,7 +56,11 @@ func TestKillAtRandomMoments(t *testing.T) {
 	if err := last.terminate(); err != nil {
 		t.Fatalf("weft serve after SIGTERM: %v, want exit status 0\n%s", err, last.logs)
 	}
-	l.count(t, dir, rounds)
+	s, err := bolt.Open(t.Context(), bolt.Options{Dir: filepath.Join(dir, "data")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.count(t, s, rounds)
 }
 
 // Kinds of events by what they were answered, and why.
@@ -80,32 +88,40 @@ func (l *killLoad) run(h *host, round int, after time.Duration) {
 	for user := range 16 {
 		all.Go(func() {
 			for i := 0; ; i++ {
-				verb := []string{"put", "note", "flaky"}[(user+i)%3]
-				if (user+i)%50 == 0 {
-					verb = "slow"
-				}
-				key := fmt.Sprintf("%s%d-%d-%d", verb, round, user, i)
-				l.sent.Add(1)
-				from := fmt.Sprintf("o%d", user)
-				if verb == "flaky" { // of no user: else the plugin would be fused
-					from = ""
-				}
-				said, err := h.text(from, fmt.Sprintf("%d%02d%06d", user+1, round, i), verb+" "+key)
-				switch {
-				case err != nil && strings.HasPrefix(err.Error(), "status "): // not acknowledged
-				case err != nil:
+				if err := l.send(h, user, round, i); err != nil {
 					return
-				case said == "": // acknowledged, and left to the queue
-					l.note(key, map[string]string{"put": queuedOver, "note": queuedOver, "flaky": queuedError, "slow": queuedLate}[verb])
-				case said == "noted":
-					l.note(key, answeredNoted)
-				default:
-					l.note(key, answeredPut)
 				}
 			}
 		})
 	}
 	all.Wait()
+}
+
+// send sends an event of a user. An error means that nobody answered.
+func (l *killLoad) send(h *host, user, round, i int) error {
+	verb := []string{"put", "note", "flaky"}[(user+i)%3]
+	if (user+i)%50 == 0 {
+		verb = "slow"
+	}
+	key := fmt.Sprintf("%s%d-%d-%d", verb, round, user, i)
+	l.sent.Add(1)
+	from := fmt.Sprintf("o%d", user)
+	if verb == "flaky" { // of no user: else the plugin would be fused
+		from = ""
+	}
+	said, err := h.text(from, fmt.Sprintf("%d%02d%06d", user+1, round, i), verb+" "+key)
+	switch {
+	case err != nil && strings.HasPrefix(err.Error(), "status "): // not acknowledged
+	case err != nil:
+		return err
+	case said == "": // acknowledged, and left to the queue
+		l.note(key, map[string]string{"put": queuedOver, "note": queuedOver, "flaky": queuedError, "slow": queuedLate}[verb])
+	case said == "noted":
+		l.note(key, answeredNoted)
+	default:
+		l.note(key, answeredPut)
+	}
+	return nil
 }
 
 func (l *killLoad) note(key, kind string) {
@@ -144,13 +160,9 @@ func waitForQueue(t *testing.T, h *host) {
 	}
 }
 
-// count reads from the store how often each event was processed.
-func (l *killLoad) count(t *testing.T, dir string, rounds int) {
+// count reads from the store how often each event was processed, and closes it.
+func (l *killLoad) count(t *testing.T, s store.Store, rounds int) {
 	t.Helper()
-	s, err := bolt.Open(t.Context(), bolt.Options{Dir: filepath.Join(dir, "data")})
-	if err != nil {
-		t.Fatal(err)
-	}
 	all, twice := map[string]int{}, map[string]int{}
 	for key, kind := range l.kinds {
 		all[kind]++
