@@ -165,11 +165,20 @@ func (h *host) terminate() error {
 // text sends a text of a user and returns the content of the answer, "" for
 // success. An error means that nothing was answered.
 func (h *host) text(user, msgID, content string) (string, error) {
+	return h.post(h.callback(user, msgID, content))
+}
+
+// callback is a text of a user as WeChat sends it: path, query and body.
+func (h *host) callback(user, msgID, content string) (path string, body []byte) {
 	now := time.Now().Unix()
 	doc := fmt.Sprintf(`<xml><ToUserName>gh_1</ToUserName><FromUserName>%s</FromUserName><CreateTime>%d</CreateTime><MsgType>text</MsgType><Content><![CDATA[%s]]></Content><MsgId>%s</MsgId></xml>`, user, now, content, msgID)
 	body, q := h.account.AppendCallback(nil, []byte(doc), wechat.XML, "gh_1", now, "n"+msgID, [16]byte{1})
-	url := fmt.Sprintf("%s/wx/shop?signature=%s&timestamp=%s&nonce=%s&encrypt_type=aes&msg_signature=%s", h.url, q.Signature, q.Timestamp, q.Nonce, q.MsgSignature)
-	resp, err := h.client.Post(url, "text/xml", bytes.NewReader(body))
+	return fmt.Sprintf("/wx/shop?signature=%s&timestamp=%s&nonce=%s&encrypt_type=aes&msg_signature=%s", q.Signature, q.Timestamp, q.Nonce, q.MsgSignature), body
+}
+
+// post sends a callback and returns what text does.
+func (h *host) post(path string, body []byte) (string, error) {
+	resp, err := h.client.Post(h.url+path, "text/xml", bytes.NewReader(body))
 	if err != nil {
 		return "", err
 	}
