@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"time"
 
@@ -45,7 +46,7 @@ func (f *front) of(id string) seen {
 }
 
 // holdFetch has the next call for a token held until its host is gone: before
-// WeChat executes it or after that. The channel gives the address that the call
+// WeChat executes it, or the next one that brings a token after that. The channel gives the address that the call
 // comes from.
 func (f *front) holdFetch(after bool) <-chan string {
 	held := make(chan string, 1)
@@ -101,21 +102,38 @@ func (f *front) fetch(w http.ResponseWriter, r *http.Request) {
 	held, after := f.hold, f.after
 	f.hold = nil
 	f.mu.Unlock()
-	if held == nil {
+	switch {
+	case held == nil:
 		f.wechat.ServeHTTP(w, r)
 		return
-	}
-	if after {
-		func() {
-			defer func() { _ = recover() }() // it may be cut
-			f.wechat.ServeHTTP(httptest.NewRecorder(), r)
+	case after:
+		given := httptest.NewRecorder()
+		gives := false
+		defer func() {
+			if !gives { // not this one then
+				f.rearm(held)
+			}
 		}()
-	} else if _, err := io.Copy(io.Discard, r.Body); err != nil {
-		panic(http.ErrAbortHandler)
+		f.wechat.ServeHTTP(given, r) // it may be cut
+		if gives = strings.Contains(given.Body.String(), "access_token"); !gives {
+			w.WriteHeader(given.Code)
+			_, _ = w.Write(given.Body.Bytes()) // the host may be gone
+			return
+		}
+	default:
+		if _, err := io.Copy(io.Discard, r.Body); err != nil {
+			panic(http.ErrAbortHandler)
+		}
 	}
 	held <- r.RemoteAddr
 	<-r.Context().Done()
 	panic(http.ErrAbortHandler)
+}
+
+func (f *front) rearm(held chan<- string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.hold = held
 }
 
 // tap reads the errcode of an answer as it goes by.
