@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	goredis "github.com/redis/go-redis/v9"
-
 	"github.com/weft-dev/weft/runtime/simulator"
 	"github.com/weft-dev/weft/runtime/store/redis"
 	"github.com/weft-dev/weft/runtime/store/redis/redistest"
@@ -43,7 +41,7 @@ func sentinelsUnderFire(t *testing.T) redisUnderFire {
 			old := set.Primary()
 			old.Kill()
 			set.Failover(old)
-			rejoin(old)
+			old.Rejoin()
 		},
 	}
 }
@@ -59,20 +57,10 @@ func clusterUnderFire(t *testing.T) redisUnderFire {
 			n++
 			old.Kill()
 			c.Whole()
-			rejoin(old)
+			old.Rejoin()
 			c.Whole()
 		},
 	}
-}
-
-// rejoin starts a primary again that was killed and replaced, and waits until it
-// follows the new one.
-func rejoin(n *redistest.Node) {
-	n.Restart()
-	n.Until("it follows", func(c *goredis.Client) (bool, error) {
-		text, err := c.Info(context.Background(), "replication").Result()
-		return strings.Contains(text, "master_link_status:up"), err
-	})
 }
 
 // Hosts and the nodes of their Redis are killed at random moments of a load: each

@@ -15,8 +15,6 @@ import (
 	"testing"
 	"time"
 
-	goredis "github.com/redis/go-redis/v9"
-
 	"github.com/weft-dev/weft/runtime/store"
 	"github.com/weft-dev/weft/runtime/store/redis/redistest"
 )
@@ -161,7 +159,7 @@ func TestQueueKeepsWhatItAcknowledged(t *testing.T) {
 			set.Failover(old)
 			l.more(t, 50)
 			if left > 1 {
-				rejoin(old)
+				old.Rejoin()
 			}
 		}
 		l.check(t)
@@ -176,21 +174,11 @@ func TestQueueKeepsWhatItAcknowledged(t *testing.T) {
 			old.Kill()
 			l.more(t, 50)
 			if left > 1 {
-				rejoin(old)
+				old.Rejoin()
 				c.Whole()
 			}
 		}
 		l.check(t)
-	})
-}
-
-// rejoin starts a primary again that was killed and replaced, and waits until it
-// follows the new one.
-func rejoin(n *redistest.Node) {
-	n.Restart()
-	n.Until("it follows", func(c *goredis.Client) (bool, error) {
-		text, err := c.Info(context.Background(), "replication").Result()
-		return strings.Contains(text, "master_link_status:up"), err
 	})
 }
 

@@ -91,6 +91,14 @@ func (n *Node) Restart() {
 	n.ready()
 }
 
+// Rejoin starts a primary again that was killed and replaced, and waits until it
+// follows the new one.
+func (n *Node) Rejoin() {
+	n.t.Helper()
+	n.Restart()
+	n.Info("replication", "master_link_status:up")
+}
+
 // launch starts the process.
 func (n *Node) launch() {
 	n.t.Helper()
