@@ -53,9 +53,11 @@ func clusterUnderFire(t *testing.T) redisUnderFire {
 		redis.Options{Mode: redis.Cluster, Addrs: c.Addrs},
 		fmt.Sprintf("redis: { mode: cluster, addrs: [ %q, %q, %q ] }", c.Addrs[0], c.Addrs[1], c.Addrs[3]),
 		func() {
-			old := c.Primary(fmt.Sprintf("any%d", n))
 			n++
+			key := fmt.Sprintf("any%d", n)
+			old := c.Primary(key)
 			old.Kill()
+			c.Primary(key) // another one
 			c.Whole()
 			old.Rejoin()
 			c.Whole()
