@@ -95,6 +95,8 @@ func (l *killLoad) run(h *host, round int, after time.Duration) {
 		})
 	}
 	all.Wait()
+	<-h.exited // so that the next host finds the store free
+	h.exited <- nil
 }
 
 // send sends an event of a user. An error means that nobody answered.
