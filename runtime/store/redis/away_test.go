@@ -179,3 +179,26 @@ func TestOptions(t *testing.T) {
 		t.Errorf("printed: %s", text)
 	}
 }
+
+// TestLargeCallsHaveLonger: what sends much outlives a pause that ends others.
+func TestLargeCallsHaveLonger(t *testing.T) {
+	n := redistest.Start(t)
+	s := openTest(t, Options{Addrs: []string{n.Addr}, Timeout: 300 * time.Millisecond})
+	if err := set(s, "k"); err != nil {
+		t.Fatal(err)
+	}
+	large := make([]byte, store.MaxValue)
+	n.Pause()
+	resume := time.AfterFunc(time.Second, n.Resume)
+	defer resume.Stop()
+	if err := set(s, "k"); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("a small one: %v", err)
+	}
+	var es []store.Entry
+	for i := range 4 { // 2 s more
+		es = append(es, store.Entry{Key: fmt.Sprint(i), Value: large})
+	}
+	if _, err := s.Append(t.Context(), "q", 0, es...); err != nil {
+		t.Errorf("a large one: %v", err)
+	}
+}

@@ -144,7 +144,7 @@ func (o *Options) newClient() *goredis.Client {
 			SentinelUsername: o.SentinelUsername, SentinelPassword: o.SentinelPassword,
 			Username: o.Username, Password: o.Password, DB: o.DB, TLSConfig: o.TLS,
 			Protocol: 2, DisableIdentity: true, ContextTimeoutEnabled: true,
-			MaxRetries: noRetries, DialerRetries: 1, DialTimeout: dial, ReadTimeout: o.Timeout + maxLonger, WriteTimeout: o.Timeout + maxLonger,
+			MaxRetries: noRetries, DialerRetries: 1, DialTimeout: dial, ReadTimeout: o.Timeout, WriteTimeout: o.Timeout,
 			PoolSize: o.Pool, PoolTimeout: o.Timeout, PipelinePoolSize: -1,
 		})
 	} else {
@@ -152,7 +152,7 @@ func (o *Options) newClient() *goredis.Client {
 			Addr:     o.Addrs[0],
 			Username: o.Username, Password: o.Password, DB: o.DB, TLSConfig: o.TLS,
 			Protocol: 2, DisableIdentity: true, ContextTimeoutEnabled: true,
-			MaxRetries: noRetries, DialerRetries: 1, DialTimeout: dial, ReadTimeout: o.Timeout + maxLonger, WriteTimeout: o.Timeout + maxLonger,
+			MaxRetries: noRetries, DialerRetries: 1, DialTimeout: dial, ReadTimeout: o.Timeout, WriteTimeout: o.Timeout,
 			PoolSize: o.Pool, PoolTimeout: o.Timeout, PipelinePoolSize: -1,
 		})
 	}
@@ -166,7 +166,7 @@ func (o *Options) ofCluster() *goredis.ClusterOptions {
 		Addrs:    o.Addrs,
 		Username: o.Username, Password: o.Password, TLSConfig: o.TLS,
 		Protocol: 2, DisableIdentity: true, ContextTimeoutEnabled: true,
-		MaxRetries: noRetries, DialerRetries: 1, DialTimeout: o.Timeout / 2, ReadTimeout: o.Timeout + maxLonger, WriteTimeout: o.Timeout + maxLonger,
+		MaxRetries: noRetries, DialerRetries: 1, DialTimeout: o.Timeout / 2, ReadTimeout: o.Timeout, WriteTimeout: o.Timeout,
 		PoolSize: o.Pool, PoolTimeout: o.Timeout, PipelinePoolSize: -1,
 		NewClient: func(opt *goredis.Options) *goredis.Client {
 			c := goredis.NewClient(opt)

@@ -233,6 +233,10 @@ func (b *base) undone(v visit, err error) bool {
 
 // once makes v on one connection of node.
 func (b *base) once(ctx context.Context, node *goredis.Client, asking bool, v visit) ([]any, error) {
+	if long := b.allowed(v); long > b.o.Timeout {
+		// The library's own questions, which no context bounds, don't get as long.
+		node = node.WithTimeout(long)
+	}
 	conn := node.Conn()
 	defer func() { _ = conn.Close() }() // gives it back to the pool: nothing can be done about a failure
 	check := b.trust.checkOf(node)
