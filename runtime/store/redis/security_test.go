@@ -112,6 +112,20 @@ func allowed(t *testing.T, s *Store) {
 	heard := hear(t, s)
 	publish(t, s, "m")
 	expect(t, heard, "m")
+	all, err := s.Inspect(t.Context())
+	if err != nil {
+		t.Error(err)
+	}
+	for _, p := range all.Primaries {
+		if p.Err != nil || p.Fsync != "always" || p.Replicas != 1 {
+			t.Errorf("%+v", p)
+		}
+	}
+	for _, g := range all.Sentinels {
+		if g.Err != nil || g.Primary == "" {
+			t.Errorf("%+v", g)
+		}
+	}
 	if found, err := s.Survey(t.Context()); err != nil || found[0].Fsync != "always" || found[0].Replicas != 1 {
 		t.Errorf("%+v, %v", found, err)
 	}
