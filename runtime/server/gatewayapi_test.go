@@ -386,28 +386,6 @@ func TestGatewayAfterTheEnd(t *testing.T) {
 	}
 }
 
-// TestGatewayStream: a large upload and download go through without being kept.
-func TestGatewayStream(t *testing.T) {
-	g := newGatewayTown(t)
-	src, err := os.ReadFile(g.file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	wide := strings.Replace(string(src), `"GET /cgi-bin/user/*"`, `"/cgi-bin/media/*"`, 1)
-	if err := os.WriteFile(g.file, []byte(wide), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if r, err := g.Reload(t.Context(), "test"); err != nil || r.Result != reloadOK {
-		t.Fatalf("%+v %v", r, err)
-	}
-	const size = 8 << 20
-	g.wechat.SetMedia(testAppID, simulator.Media{ID: "m1", Type: "image", Size: size})
-	resp, answer := g.call(t, "GET", "/api/shop/cgi-bin/media/get?media_id=m1", crmKey, "")
-	if resp.StatusCode != http.StatusOK || len(answer) != size {
-		t.Errorf("download: %d, %d bytes", resp.StatusCode, len(answer))
-	}
-}
-
 // TestGatewayBrokenBody: a call whose body breaks off is not made.
 func TestGatewayBrokenBody(t *testing.T) {
 	g := newGatewayTown(t)
