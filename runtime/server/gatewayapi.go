@@ -64,6 +64,9 @@ func (h *Host) answerAPI(ec echo.Context) error {
 	if err != nil {
 		return err
 	}
+	if _, _, ok := parseTraceParent(r.Header.Get("Traceparent")); !ok { // it belongs to a trace that isn't gone on with
+		r.Header.Del("Tracestate")
+	}
 	r.Header.Set("Traceparent", traceParentOf(ec))
 	o.api.Serve(ec.Response(), r, gateway.Incoming{Path: rest[len(name):], Scope: caller, Trace: traceOf(ec)})
 	return nil

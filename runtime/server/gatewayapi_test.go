@@ -128,6 +128,30 @@ func TestGateway(t *testing.T) {
 	}
 }
 
+// TestGatewayTrace: WeChat is asked in the caller's trace, or in a new one without
+// the state of another.
+func TestGatewayTrace(t *testing.T) {
+	g := newGatewayTown(t)
+	const id = "0af7651916cd43dd8448eb211c80319c"
+	for parent, want := range map[string]string{"00-" + id + "-b7ad6b7169203331-01": "a=1", "00-" + id + "-0000000000000000-01": "", "": ""} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, g.url("/api/shop/cgi-bin/user/get"), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header = http.Header{"Authorization": {"Bearer " + crmKey}, "Traceparent": {parent}, "Tracestate": {"a=1"}}
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		got := g.wechat.Received(simulator.Where{Path: "/cgi-bin/user/get"})
+		h := got[len(got)-1].Header
+		if h.Get("Tracestate") != want || strings.Contains(h.Get("Traceparent"), id) != (want != "") || len(h.Get("Traceparent")) != 55 {
+			t.Errorf("%q: %v", parent, h)
+		}
+	}
+}
+
 // TestGatewayScope: who may not, gets no further than the host.
 func TestGatewayScope(t *testing.T) {
 	g := newGatewayTown(t)
