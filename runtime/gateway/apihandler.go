@@ -145,6 +145,7 @@ func WriteError(w http.ResponseWriter, err error, trace string) {
 	}
 	body.Error.Code, body.Error.Message, body.Error.Trace = k.result, k.kind.Error(), trace
 	var failed *CallError
+	var limit *LimitError
 	switch {
 	case k.kind == ErrTarget:
 		body.Error.Message = err.Error()
@@ -153,6 +154,8 @@ func WriteError(w http.ResponseWriter, err error, trace string) {
 	case k.kind == ErrQuota && errors.As(err, &failed):
 		LookupErrcode(45009).SetHeader(w.Header(), "")
 		w.Header().Set("Retry-After", strconv.Itoa(int(max(time.Until(failed.Until), 0)/time.Second)+1))
+	case errors.As(err, &limit):
+		w.Header().Set("Retry-After", strconv.Itoa(int(limit.Wait/time.Second)+1))
 	case k.kind == ErrCircuit:
 		w.Header().Set("Retry-After", strconv.Itoa(int(openFor/time.Second)))
 	}

@@ -381,6 +381,16 @@ func TestSlowStreamsGoOn(t *testing.T) {
 	})
 }
 
+// TestLimitTellsWhen: who is over a limit of the app learns when to come again.
+func TestLimitTellsWhen(t *testing.T) {
+	w := httptest.NewRecorder()
+	limit := &LimitError{Limit: "5/m", Of: "/cgi-bin/**", Wait: 11500 * time.Millisecond}
+	WriteError(w, &CallError{App: "shop", Path: "/cgi-bin/x", Kind: ErrLimited, cause: limit}, "")
+	if w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") != "12" {
+		t.Errorf("%d, Retry-After %q", w.Code, w.Header().Get("Retry-After"))
+	}
+}
+
 // deadlines is a ResponseWriter that tells of the read deadlines that are set.
 type deadlines struct {
 	*httptest.ResponseRecorder
