@@ -16,6 +16,10 @@ import (
 const (
 	backoffFirst = 250 * time.Millisecond
 	backoffMost  = time.Minute
+	// Where callers have no valid credential the doubling stops for bareTries at the
+	// pause of bareAt failures, 2 s: on a day when many calls fail, several in a row
+	// would keep them waiting for a minute.
+	bareAt, bareTries = 3, 8
 	// pauseMost is the most that a host is told to wait by another one.
 	pauseMost = 2 * time.Hour
 )
@@ -30,11 +34,18 @@ type pace struct {
 	healFailures int
 }
 
-// fail takes a failure in.
-func (p *pace) fail(now time.Time, f *fetchFailure) {
-	wait := backoffFirst << min(p.failures, 16)
-	if wait = jitter(min(wait, backoffMost)); f.pause > 0 {
-		wait = jitter(2 * f.pause) // at least the pause
+// fail takes a failure in. bare: there is no valid credential.
+func (p *pace) fail(now time.Time, f *fetchFailure, bare bool) {
+	doubled := p.failures
+	if bare && doubled > bareAt {
+		doubled = max(bareAt, doubled-bareTries)
+	}
+	wait := jitter(min(backoffFirst<<min(doubled, 16), backoffMost))
+	if pause := f.pause; pause > 0 {
+		if f.result == fetchRefused { // which may be WeChat's mistake
+			pause = min(pauseFirst<<min(p.failures, 8), pause)
+		}
+		wait = jitter(2 * pause) // at least the pause
 	}
 	p.failures++
 	p.until, p.last = now.Add(wait), f

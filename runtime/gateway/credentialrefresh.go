@@ -243,7 +243,7 @@ func (s *slot) failed(ctx context.Context, w want, f *fetchFailure, tell bool) (
 		s.pace.failHealing(now, f)
 		next = s.pace.healing
 	} else {
-		s.pace.fail(now, f)
+		s.pace.fail(now, f, s.usable("") == nil)
 		if next = s.pace.until; tell && f.result != fetchAddress { // another host has another address
 			s.notify(ctx, f.result, f.errcode, next)
 		}
