@@ -41,6 +41,7 @@ var house = map[string]room{
 	"runtime/config":          {modules: []string{"gopkg.in/yaml.v3"}},
 	"runtime/manifest":        {rooms: []string{"hostapi"}, modules: []string{"gopkg.in/yaml.v3", "github.com/santhosh-tekuri/jsonschema/v6", "github.com/Masterminds/semver/v3", "golang.org/x/text"}},
 	"runtime/gateway":         {rooms: []string{"runtime/store", "runtime/wechat"}, modules: []string{"github.com/sony/gobreaker/v2"}},
+	"runtime/identity":        {rooms: []string{"runtime/store", "runtime/gateway", "runtime/vault", "runtime/wechat"}, modules: []string{"github.com/golang-jwt/jwt/v5"}},
 	"runtime/pipeline":        {rooms: []string{"runtime/config", "runtime/store", "hostapi"}, modules: []string{"github.com/expr-lang/expr"}},
 	"runtime/sandbox":         {rooms: []string{"runtime/manifest", "hostapi"}, modules: []string{"github.com/tetratelabs/wazero"}},
 	"runtime/store":           {},
@@ -48,6 +49,7 @@ var house = map[string]room{
 	"runtime/store/redis":     {rooms: []string{"runtime/store"}, modules: []string{"github.com/redis/go-redis/v9"}},
 	"runtime/store/storetest": {rooms: []string{"runtime/store"}},
 	"runtime/simulator":       {rooms: []string{"runtime/wechat"}},
+	"runtime/vault":           {rooms: []string{"runtime/store"}, modules: []string{"github.com/tjfoc/gmsm"}},
 	"runtime/server":          {rooms: anything, modules: []string{"github.com/labstack/echo/v4", "github.com/prometheus/client_golang", "golang.org/x/term"}},
 	"runtime/cmd":             {rooms: []string{"runtime/server"}},
 }
@@ -147,6 +149,8 @@ func TestArrowsAreHeld(t *testing.T) {
 		{"hostapi", "google.golang.org/protobuf/proto"},
 		{"sdk", module + "runtime/telemetry"},
 		{"runtime/config", module + "hostapi"},
+		{"runtime/vault", module + "runtime/identity"},
+		{"runtime/gateway", module + "runtime/vault"},
 	} {
 		if forbidden(c.from, c.imported) == "" {
 			t.Errorf("%s → %s was let through", c.from, c.imported)

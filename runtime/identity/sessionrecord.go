@@ -1,0 +1,138 @@
+package identity
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/weft-dev/weft/runtime/store"
+)
+
+const (
+	sessionIDSize = 16
+	secretSize    = 32
+	refreshTag    = 16
+	sessionSeal   = "session" // purpose of the vault
+)
+
+// encoding is that of ids and refresh tokens; one text for each value.
+var encoding = base64.RawURLEncoding.Strict()
+
+// sessionID is random. Tokens have it as their sid; it opens nothing.
+type sessionID [sessionIDSize]byte
+
+func (id sessionID) String() string { return encoding.EncodeToString(id[:]) }
+
+// place is where a session stands in the store. An app's sessions are in 16
+// buckets, so that they are on all nodes of a Redis Cluster.
+func (id sessionID) place(app string) (bucket, key string) {
+	return fmt.Sprintf("session/%s/%x", app, id[0]>>4), id.String()
+}
+
+func readSessionID(text string) (id sessionID, err error) {
+	b, err := encoding.DecodeString(text)
+	if err != nil || len(b) != len(id) {
+		return id, fmt.Errorf("%w: no token of ours", ErrSession)
+	}
+	return sessionID(b), nil
+}
+
+// record is what the store keeps of a session, sealed.
+type record struct {
+	OpenID  string            `json:"openid"`
+	UnionID string            `json:"unionid,omitempty"`
+	Refresh [sha256.Size]byte `json:"refresh"` // hash of the refresh token's secret that is good
+	Until   int64             `json:"until"`   // Unix seconds: when the refresh token expires
+}
+
+func (s *Sessions) sealRecord(app string, id sessionID, r record) ([]byte, error) {
+	plain, err := json.Marshal(r)
+	if err != nil {
+		return nil, fmt.Errorf("write a session: %w", err)
+	}
+	return s.vault.Seal(sessionSeal, plain, recordPlace(app, id)), nil
+}
+
+// recordPlace is what a sealed record is bound to.
+func recordPlace(app string, id sessionID) []byte { return append(id[:], app...) }
+
+// record reads a session, and as what it stands in the store. ErrSession: there is
+// none, or none that can be opened.
+func (s *Sessions) record(ctx context.Context, app string, id sessionID) (r record, sealed []byte, err error) {
+	bucket, key := id.place(app)
+	sealed, err = s.store.Get(ctx, bucket, key)
+	if errors.Is(err, store.ErrNotFound) {
+		return r, nil, fmt.Errorf("%w: it has ended", ErrSession)
+	}
+	if err != nil {
+		return r, nil, err
+	}
+	plain, err := s.vault.Open(sessionSeal, sealed, recordPlace(app, id))
+	if err != nil {
+		return r, nil, fmt.Errorf("%w: %w", ErrSession, err)
+	}
+	if err := json.Unmarshal(plain, &r); err != nil || r.OpenID == "" {
+		return record{}, nil, fmt.Errorf("%w: its record can't be read", ErrSession)
+	}
+	return r, sealed, nil
+}
+
+// refreshToken is a session's id, a secret of which the store has a hash, and a
+// tag by which a host knows a token that it or another one made: a token of ours
+// whose secret is not the one that is good was used before, and one that somebody
+// made up ends nobody's session.
+type refreshToken struct {
+	id     sessionID
+	secret [secretSize]byte
+	tag    [refreshTag]byte
+}
+
+func (t refreshToken) String() string {
+	b := append(t.id[:], t.secret[:]...)
+	return encoding.EncodeToString(append(b, t.tag[:]...))
+}
+
+func (t refreshToken) hash() [sha256.Size]byte { return sha256.Sum256(t.secret[:]) }
+
+// newRefresh makes a refresh token.
+func (s *Sessions) newRefresh(app string, id sessionID) refreshToken {
+	t := refreshToken{id: id}
+	_, _ = rand.Read(t.secret[:]) // never fails: crypto/rand
+	t.tag = s.keys[0].tag(app, t)
+	return t
+}
+
+// tag is what says that a refresh token of an app was made with this key.
+func (k sessionKey) tag(app string, t refreshToken) [refreshTag]byte {
+	mac := hmac.New(sha256.New, k.refresh)
+	mac.Write(t.id[:])
+	mac.Write(t.secret[:])
+	mac.Write([]byte(app))
+	return [refreshTag]byte(mac.Sum(nil))
+}
+
+// readRefresh reads a refresh token of an app; nothing of it is known to be good
+// but that a host made it.
+func (s *Sessions) readRefresh(app, text string) (t refreshToken, err error) {
+	const size = sessionIDSize + secretSize + refreshTag
+	refused := fmt.Errorf("%w: no refresh token of ours", ErrSession)
+	if len(text) != encoding.EncodedLen(size) {
+		return t, refused
+	}
+	b, err := encoding.DecodeString(text)
+	if err != nil || len(b) != size {
+		return t, refused
+	}
+	t.id, t.secret, t.tag = sessionID(b), [secretSize]byte(b[sessionIDSize:]), [refreshTag]byte(b[sessionIDSize+secretSize:])
+	for _, k := range s.keys {
+		if want := k.tag(app, t); hmac.Equal(want[:], t.tag[:]) {
+			return t, nil
+		}
+	}
+	return refreshToken{}, refused
+}

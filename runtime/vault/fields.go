@@ -1,0 +1,113 @@
+package vault
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/weft-dev/weft/runtime/store"
+)
+
+// Fields of a user.
+const (
+	SessionKey = "session_key" // of a mini program: opens its encrypted data
+	Phone      = "phone"
+)
+
+const (
+	fieldPurpose = "field"
+	// maxField is the most of a field's value, in bytes.
+	maxField = 64 << 10
+	// stampSize is that of the time before the value, in bytes.
+	stampSize = 8
+)
+
+// Put keeps a field of a user of an app for so long, 0: for ever, in place of an
+// earlier value. A value may have 64 KiB. It returns when the value is durable.
+func (v *Vault) Put(ctx context.Context, app, openid, field string, value []byte, ttl time.Duration) error {
+	if err := checkField(app, openid, field); err != nil {
+		return fmt.Errorf("seal a field: %w", err)
+	}
+	if len(value) > maxField {
+		return fmt.Errorf("seal %s: %w: %d bytes, at most %d are allowed", field, store.ErrInvalid, len(value), maxField)
+	}
+	plain := binary.BigEndian.AppendUint64(make([]byte, 0, stampSize+len(value)), uint64(v.now().UnixNano()))
+	plain = append(plain, value...)
+	bucket, key := v.keys[0].place(app, openid, field)
+	sealed := v.Seal(fieldPurpose, plain, joined(nil, app, openid, field))
+	if _, err := v.store.Apply(ctx, store.Op{Kind: store.Set, Bucket: bucket, Key: key, Value: sealed, TTL: ttl}); err != nil {
+		return fmt.Errorf("keep %s: %w", field, err)
+	}
+	return nil
+}
+
+// Get returns a field of a user, or store.ErrNotFound. Where hosts change the
+// server's key one after the other, it is the newest value that any of them has
+// put. A value that none of the keys opens is ErrSealed.
+func (v *Vault) Get(ctx context.Context, app, openid, field string) ([]byte, error) {
+	if err := checkField(app, openid, field); err != nil {
+		return nil, fmt.Errorf("open a field: %w", err)
+	}
+	newest, found := uint64(0), []byte(nil)
+	for _, k := range v.keys {
+		bucket, key := k.place(app, openid, field)
+		sealed, err := v.store.Get(ctx, bucket, key)
+		if errors.Is(err, store.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("get %s: %w", field, err)
+		}
+		plain, err := v.Open(fieldPurpose, sealed, joined(nil, app, openid, field))
+		if err == nil && len(plain) < stampSize {
+			err = ErrSealed
+		}
+		if err != nil {
+			return nil, fmt.Errorf("open %s: %w", field, err)
+		}
+		if at := binary.BigEndian.Uint64(plain); found == nil || at > newest {
+			newest, found = at, plain[stampSize:]
+		}
+	}
+	if found == nil {
+		return nil, fmt.Errorf("get %s: %w", field, store.ErrNotFound)
+	}
+	return found, nil
+}
+
+// Remove removes a field of a user, under each key that it may have been put with.
+func (v *Vault) Remove(ctx context.Context, app, openid, field string) error {
+	if err := checkField(app, openid, field); err != nil {
+		return fmt.Errorf("remove a field: %w", err)
+	}
+	for _, k := range v.keys {
+		bucket, key := k.place(app, openid, field)
+		if _, err := v.store.Apply(ctx, store.Op{Kind: store.Delete, Bucket: bucket, Key: key}); err != nil {
+			return fmt.Errorf("remove %s: %w", field, err)
+		}
+	}
+	return nil
+}
+
+// place is where a field stands in the store: its name is a keyed hash, and says
+// nothing of the user. An app's fields are in 16 buckets, so that they are on all
+// nodes of a Redis Cluster.
+func (k keys) place(app, openid, field string) (bucket, key string) {
+	mac := hmac.New(sha256.New, k.index)
+	mac.Write(joined(nil, app, openid, field))
+	sum := mac.Sum(nil)
+	return fmt.Sprintf("vault/%s/%x", app, sum[0]>>4), base64.RawURLEncoding.EncodeToString(sum)
+}
+
+// checkField says what is wrong with the name of a field, store.ErrInvalid-wrapped.
+func checkField(app, openid, field string) error {
+	if app == "" || openid == "" || field == "" {
+		return fmt.Errorf("%w: a field needs an app, an openid and a name", store.ErrInvalid)
+	}
+	return nil
+}
