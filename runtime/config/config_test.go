@@ -306,7 +306,7 @@ func TestReference(t *testing.T) {
 		}
 	}
 	for _, name := range []string{
-		"", "server", "store", "store.embedded", "store.redis", "store.redis.tls", "upstreams.*", "callers.*", "forward", "apps.*", "apps.*.previous", "apps.*.api", "apps.*.credentials", "apps.*.credentials.keys", "plugins.*", "plugins.*.grants", "plugins.*.limits",
+		"", "server", "store", "store.embedded", "store.redis", "store.redis.tls", "upstreams.*", "callers.*", "forward", "apps.*", "apps.*.previous", "apps.*.api", "apps.*.credentials", "apps.*.credentials.keys", "apps.*.jsapi", "apps.*.oauth", "plugins.*", "plugins.*.grants", "plugins.*.limits",
 		"pipelines.*", "stages[]", "canary", "canary.rollback", "switch[]", "on_error", "reply", "reply.news.articles[]",
 	} {
 		if len(sections[name].Keys) == 0 {

@@ -18,7 +18,7 @@ type problemCase struct{ name, src, want string }
 
 // problemCases hold the exact text and place of every kind of problem.
 func problemCases() []problemCase {
-	return append(apiCases(), []problemCase{
+	return append(append(apiCases(), identityCases()...), []problemCase{
 		{"empty", "", `p.yaml:1:1: the file is empty (it begins with weft: 1)`},
 		{"comment only", "# hello\n", `p.yaml:1:1: the file is empty (it begins with weft: 1)`},
 		{"a list", "- a\n", `p.yaml:1:1: must be a mapping, and is a list`},

@@ -223,6 +223,18 @@ func appSection() section[appDecl] {
 				value: to(nestedValue("a mapping", credentialsSection), func(a *appDecl) *credentialsDecl { return &a.credentials }),
 			},
 			{
+				name: "jsapi", doc: "the pages of an official account that may call WeChat's JavaScript; left out: none",
+				value: to(nested("a mapping", jsapiSection), func(a *appDecl) **JSAPI { return &a.JSAPI }),
+			},
+			{
+				name: "oauth", doc: "login of the app's users; left out of an official account: none",
+				value: to(nested("a mapping", oauthSection), func(a *appDecl) **OAuth { return &a.OAuth }),
+			},
+			{
+				name: "domain_files", doc: "WeChat's check files by name, that tell it whose a domain is; served at the top of the public listener",
+				value: to(domainFiles(), func(a *appDecl) *map[string]string { return &a.DomainFiles }),
+			},
+			{
 				name: "upstreams", doc: "this app's upstreams by the plugins' names for them; go before the plugin's grants.fetch",
 				value: to(upstreamNames(), func(a *appDecl) *map[string]*Upstream { return &a.Upstreams }),
 			},

@@ -112,6 +112,7 @@ func link(units []*decoder) *Config {
 			d.appKeys(a)
 			d.appBounds(root.server, a)
 			d.appAPI(root, a)
+			d.appIdentity(root, a)
 			d.appPipeline(a, visible)
 			if a.Pipeline != nil && !unread[a.Pipeline] {
 				d.appConfigs(a, uses[a.Pipeline], plugins)
@@ -120,6 +121,7 @@ func link(units []*decoder) *Config {
 		}
 	}
 	uniqueApps(units)
+	uniqueFiles(units)
 	canaryApps(units, cfg)
 	units[0].callers(cfg)
 	secretless(units, cfg, uses)

@@ -109,8 +109,8 @@ var notOfShape = regexp.MustCompile(`there is no plugin|there is no pipeline|doe
 	`|is not a size from .*(MiB|GiB|TiB|KiB)\)?$|a path of the host's own|has this path|one address|no server\.admin_token|encoding_aes_key is missing|names nothing` +
 	`|a second stage|is not a file|only the last branch|not a number that JSON|is out of range|is short for|^apps\.f\.callback_path` +
 	`|without quotes YAML reads|only a stage with plugin|fuel: 1e9|a second document|a percentage over 0|own plugin|may not use state|a state of its own|state of another plugin|own state without it|no answer that one could compare|can have a (canary|shadow)` +
-	`|two stores|server\.key is missing|has one address|meaning with|database 0|go together|has this key, too|(master|upstream|keys) is missing|there is no (upstream|Redis)` +
-	`|not encrypted on its way|holds a path|segment of dots|answers with a credential|holds \*\* beside|"h:(0|70000)"`)
+	`|two stores|server\.key is missing|has one address|meaning with|database 0|go together|has this key, too|(master|upstream|keys|redirects) is missing|there is no (upstream|Redis)` +
+	`|not encrypted on its way|holds a path|segment of dots|openid stands here twice|is under session|answers with a credential|holds \*\* beside|"h:(0|70000)"`)
 
 // TestSchemaRefuses: of every problem that Parse has with a file's shape, the
 // schema has one, too, at the same place.
@@ -154,7 +154,7 @@ func TestSchemaRefuses(t *testing.T) {
 	}
 }
 
-var propertyNames = regexp.MustCompile(`/([a-z]+)/propertyNames$`)
+var propertyNames = regexp.MustCompile(`/([a-z_]+)/propertyNames$`)
 
 // keys tells whether place stands for the keys of the mapping at where.
 func keys(place, where string) bool {

@@ -155,6 +155,9 @@ type App struct {
 	API            API
 	Credentials    Credentials
 	Upstreams      map[string]*Upstream // by the plugins' names for them; as Grants.Fetch, which it goes before
+	JSAPI          *JSAPI               // nil: its pages get no signatures
+	OAuth          *OAuth               // nil: nobody logs in; of a mini program never nil
+	DomainFiles    map[string]string    // what is in a file NAME.txt of the public listener, by its name
 	// Configs holds the merged config of each plugin that the app's pipeline
 	// uses, by the plugin's name.
 	Configs map[string]PluginConfig
@@ -190,6 +193,34 @@ type Credentials struct {
 
 // CredentialKeys are keys in Redis, as they stand; "" where a kind has none.
 type CredentialKeys struct{ AccessToken, JSAPITicket, WXCardTicket string }
+
+// JSAPI says which pages may call WeChat's JavaScript. An origin is as a browser
+// writes it: scheme://host[:port] in small letters, without the scheme's own port.
+type JSAPI struct {
+	Hosts   []string // origins of the pages that a signature is for
+	Origins []string // origins of the pages whose scripts may read the answer
+}
+
+// Claim is what the token of a session tells its reader.
+type Claim string
+
+// The claims of sessions.
+const (
+	ClaimOpenID  Claim = "openid"
+	ClaimUnionID Claim = "unionid"
+)
+
+// OAuth is how an app's users log in. Session and Refresh are at least a minute,
+// Refresh is no less than Session.
+type OAuth struct {
+	// Redirects are beginnings of where users may be sent: an origin as those of
+	// JSAPI, then a path of at least /, in which nothing is encoded or of dots. None
+	// of a mini program.
+	Redirects []string
+	Claims    []Claim
+	Session   time.Duration // life of a session's token
+	Refresh   time.Duration // life of a refresh token
+}
 
 // AppLimits are the bounds of an app.
 type AppLimits struct {
