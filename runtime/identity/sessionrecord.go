@@ -35,11 +35,21 @@ func (id sessionID) place(app string) (bucket, key string) {
 }
 
 func readSessionID(text string) (id sessionID, err error) {
-	b, err := encoding.DecodeString(text)
-	if err != nil || len(b) != len(id) {
+	b, ok := decoded(text, len(id))
+	if !ok {
 		return id, fmt.Errorf("%w: no token of ours", ErrSession)
 	}
 	return sessionID(b), nil
+}
+
+// decoded reads so many bytes. The length of the text is looked at, too, because
+// the decoder passes over line ends.
+func decoded(text string, size int) ([]byte, bool) {
+	if len(text) != encoding.EncodedLen(size) {
+		return nil, false
+	}
+	b, err := encoding.DecodeString(text)
+	return b, err == nil && len(b) == size
 }
 
 // record is what the store keeps of a session, sealed.
@@ -76,10 +86,17 @@ func (s *Sessions) record(ctx context.Context, app string, id sessionID) (r reco
 	if err != nil {
 		return r, nil, fmt.Errorf("%w: %w", ErrSession, err)
 	}
-	if err := json.Unmarshal(plain, &r); err != nil || r.OpenID == "" {
-		return record{}, nil, fmt.Errorf("%w: its record can't be read", ErrSession)
+	if r, err = decodeRecord(plain); err != nil {
+		return record{}, nil, err
 	}
 	return r, sealed, nil
+}
+
+func decodeRecord(plain []byte) (r record, err error) {
+	if err := json.Unmarshal(plain, &r); err != nil || r.OpenID == "" {
+		return record{}, fmt.Errorf("%w: its record can't be read", ErrSession)
+	}
+	return r, nil
 }
 
 // refreshToken is a session's id, a secret of which the store has a hash, and a
@@ -121,11 +138,8 @@ func (k sessionKey) tag(app string, t refreshToken) [refreshTag]byte {
 func (s *Sessions) readRefresh(app, text string) (t refreshToken, err error) {
 	const size = sessionIDSize + secretSize + refreshTag
 	refused := fmt.Errorf("%w: no refresh token of ours", ErrSession)
-	if len(text) != encoding.EncodedLen(size) {
-		return t, refused
-	}
-	b, err := encoding.DecodeString(text)
-	if err != nil || len(b) != size {
+	b, ok := decoded(text, size)
+	if !ok {
 		return t, refused
 	}
 	t.id, t.secret, t.tag = sessionID(b), [secretSize]byte(b[sessionIDSize:]), [refreshTag]byte(b[sessionIDSize+secretSize:])

@@ -24,8 +24,9 @@ const (
 	ClaimUnionID = "unionid"
 )
 
-// patience is how long a rotation tries again where the store is away: a failover
-// of Redis takes about that long, and the client can't ask twice with one token.
+// patience is how long a session is begun or rotated anew where the store is away:
+// a failover of Redis takes about that long, and the client can't ask twice, because
+// its code or refresh token is used up.
 const (
 	patience = 5 * time.Second
 	pause    = 100 * time.Millisecond
@@ -113,7 +114,7 @@ func NewSessions(o SessionsOptions) (*Sessions, error) {
 func (s *Sessions) JWKS() []byte { return s.jwks }
 
 // Begin begins a session of a user who has just logged in. It returns when the
-// session is durable.
+// session is durable. Where the store is away it tries for 5 s, or until ctx ends.
 func (s *Sessions) Begin(ctx context.Context, c SessionConfig, u User) (Tokens, error) {
 	if err := c.check(); err != nil {
 		return Tokens{}, fmt.Errorf("begin a session: %w", err)
@@ -129,12 +130,10 @@ func (s *Sessions) Begin(ctx context.Context, c SessionConfig, u User) (Tokens, 
 	if err != nil {
 		return Tokens{}, fmt.Errorf("begin a session: %w", err)
 	}
-	bucket, key := id.place(c.App)
-	res, err := s.store.Apply(ctx, store.Op{Kind: store.CompareAndSet, Bucket: bucket, Key: key, Value: sealed, TTL: c.kept()})
-	if err != nil {
+	switch done, err := s.swap(ctx, c, id, nil, sealed); {
+	case err != nil:
 		return Tokens{}, fmt.Errorf("begin a session: %w", err)
-	}
-	if !res.Applied && !bytes.Equal(res.Value, sealed) {
+	case !done:
 		return Tokens{}, errors.New("begin a session: its id is there already")
 	}
 	return s.tokens(c, id, r, refresh)
@@ -144,7 +143,7 @@ func (s *Sessions) Begin(ctx context.Context, c SessionConfig, u User) (Tokens, 
 // used before ends its session, on all hosts, and so do two uses at once: whoever
 // shows it twice may have stolen it. ErrSession: it is not one of this app, its
 // time is over, or the session has ended. Where the store is away it tries for 5 s,
-// or until ctx ends; after another error the session may be rotated or not.
+// or until ctx ends; after an error of the store the session may be rotated or not.
 func (s *Sessions) Rotate(ctx context.Context, c SessionConfig, refresh string) (Tokens, error) {
 	if err := c.check(); err != nil {
 		return Tokens{}, fmt.Errorf("rotate a session: %w", err)
@@ -153,8 +152,12 @@ func (s *Sessions) Rotate(ctx context.Context, c SessionConfig, refresh string) 
 	if err != nil {
 		return Tokens{}, err
 	}
-	r, sealed, err := steady(ctx, func() (record, []byte, error) { return s.record(ctx, c.App, shown.id) })
-	if err != nil {
+	var r record
+	var sealed []byte
+	if err := steady(ctx, func() (err error) {
+		r, sealed, err = s.record(ctx, c.App, shown.id)
+		return err
+	}); err != nil {
 		return Tokens{}, fmt.Errorf("rotate a session: %w", err)
 	}
 	switch {
@@ -165,40 +168,39 @@ func (s *Sessions) Rotate(ctx context.Context, c SessionConfig, refresh string) 
 	}
 	next := s.newRefresh(c.App, shown.id)
 	r.Refresh, r.Until = next.hash(), s.now().Add(c.Refresh).Unix()
-	if err := s.replace(ctx, c, shown.id, sealed, r); err != nil {
-		return Tokens{}, err
+	rotated, err := s.sealRecord(c.App, shown.id, r)
+	if err != nil {
+		return Tokens{}, fmt.Errorf("rotate a session: %w", err)
+	}
+	switch done, err := s.swap(ctx, c, shown.id, sealed, rotated); {
+	case err != nil:
+		return Tokens{}, fmt.Errorf("rotate a session: %w", err)
+	case !done: // another host has rotated with the same token
+		return Tokens{}, s.end(ctx, c.App, shown.id)
 	}
 	return s.tokens(c, shown.id, r, next)
 }
 
-// replace puts r in the place of the record that was read as sealed. Another host
-// that was faster has rotated with the same token: the session ends.
-func (s *Sessions) replace(ctx context.Context, c SessionConfig, id sessionID, sealed []byte, r record) error {
-	next, err := s.sealRecord(c.App, id, r)
-	if err != nil {
-		return fmt.Errorf("rotate a session: %w", err)
-	}
+// swap puts a session's record in the place of another, nil: of none. done is
+// false where somebody else was faster.
+func (s *Sessions) swap(ctx context.Context, c SessionConfig, id sessionID, old, sealed []byte) (done bool, err error) {
 	bucket, key := id.place(c.App)
-	op := store.Op{Kind: store.CompareAndSet, Bucket: bucket, Key: key, Expect: sealed, Value: next, TTL: c.kept()}
-	res, _, err := steady(ctx, func() (store.Result, []byte, error) {
+	op := store.Op{Kind: store.CompareAndSet, Bucket: bucket, Key: key, Expect: old, Value: sealed, TTL: c.kept()}
+	err = steady(ctx, func() error {
 		res, err := s.store.Apply(ctx, op)
-		return res, nil, err
+		// The latter: an earlier try did it, and its answer got lost.
+		done = res.Applied || bytes.Equal(res.Value, sealed)
+		return err
 	})
-	switch {
-	case err != nil:
-		return fmt.Errorf("rotate a session: %w", err)
-	case res.Applied, bytes.Equal(res.Value, next): // the latter: an earlier try, whose answer got lost
-		return nil
-	}
-	return s.end(ctx, c.App, id)
+	return done, err
 }
 
 // end ends a session whose refresh token was used twice. Its error is never nil.
 func (s *Sessions) end(ctx context.Context, app string, id sessionID) error {
 	bucket, key := id.place(app)
-	_, _, err := steady(ctx, func() (store.Result, []byte, error) {
-		res, err := s.store.Apply(ctx, store.Op{Kind: store.Delete, Bucket: bucket, Key: key})
-		return res, nil, err
+	err := steady(ctx, func() error {
+		_, err := s.store.Apply(ctx, store.Op{Kind: store.Delete, Bucket: bucket, Key: key})
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("end a session whose refresh token was used twice: %w", err)
@@ -244,19 +246,23 @@ func (c SessionConfig) check() error {
 func (c SessionConfig) kept() time.Duration { return max(c.Session, c.Refresh) }
 
 // steady calls f until the store answers, for patience or until ctx ends.
-func steady[A, B any](ctx context.Context, f func() (A, B, error)) (A, B, error) {
-	end := time.Now().Add(patience)
+func steady(ctx context.Context, f func() error) error {
+	end := time.NewTimer(patience)
+	defer end.Stop()
 	for {
-		a, b, err := f()
-		if !errors.Is(err, store.ErrUnavailable) || time.Now().After(end) {
-			return a, b, err
+		err := f()
+		if !errors.Is(err, store.ErrUnavailable) {
+			return err
 		}
-		timer := time.NewTimer(pause)
+		again := time.NewTimer(pause)
 		select {
-		case <-timer.C:
+		case <-again.C:
+		case <-end.C:
+			again.Stop()
+			return err
 		case <-ctx.Done():
-			timer.Stop()
-			return a, b, err
+			again.Stop()
+			return err
 		}
 	}
 }
