@@ -102,8 +102,7 @@ func TestNothingInPlain(t *testing.T) {
 		node := redistest.Start(t, "--rdbcompression", "no", "--aof-use-rdb-preamble", "no")
 		mark, list := secrets(t, openRedis(t, redis.Options{Addrs: []string{node.Addr}}))
 		node.Do("save")
-		dir := strings.TrimSuffix(strings.TrimPrefix(node.Do("config", "get", "dir"), "map[dir:"), "]")
-		dir = strings.TrimSuffix(strings.TrimPrefix(dir, "[dir "), "]")
+		dir := strings.TrimSuffix(strings.TrimPrefix(node.Do("config", "get", "dir"), "[dir "), "]")
 		search(t, dir, mark, list)
 		dump, err := os.ReadFile(filepath.Join(dir, "dump.rdb"))
 		if err != nil || !bytes.Contains(dump, []byte(mark)) {
