@@ -9,8 +9,13 @@ import (
 	"time"
 )
 
-// snsTime is how long a call of SNS may take.
-const snsTime = 5 * time.Second
+const (
+	// snsTime is how long a call of SNS may take.
+	snsTime = 5 * time.Second
+	// snsAtOnce is how many of an app's may be under way: anybody may ask for a
+	// login. More wait.
+	snsAtOnce = 64
+)
 
 // SNSConfig says for whom the calls below /sns/ are made.
 type SNSConfig struct {
@@ -24,10 +29,13 @@ type SNSConfig struct {
 type SNS struct {
 	config SNSConfig
 	host   *APIs
+	slots  chan struct{}
 }
 
 // SNS returns an app's calls below /sns/. They must have ended before Close.
-func (s *APIs) SNS(c SNSConfig) *SNS { return &SNS{config: c, host: s} }
+func (s *APIs) SNS(c SNSConfig) *SNS {
+	return &SNS{config: c, host: s, slots: make(chan struct{}, snsAtOnce)}
+}
 
 // roundTrip is a Doer that follows no redirects.
 type roundTrip struct{ http.RoundTripper }
@@ -47,18 +55,32 @@ func (s *SNS) Get(ctx context.Context, path string, query url.Values) ([]byte, e
 	}
 	full.Set("appid", s.config.AppID)
 	full.Set("secret", s.config.Secret)
-	_, said, failed := exchange(ctx, roundTrip{s.host.transport}, http.MethodGet, s.config.Base+path+"?"+full.Encode(), nil)
-	if failed == nil {
-		said = readable(said)
-		if w, err := decodeWire(said); err != nil {
-			failed = &fetchFailure{result: fetchUnusable}
-		} else if w.Errcode != 0 {
-			failed = errcodeFailure(int(w.Errcode), w.Errmsg)
-		}
-	}
+	said, failed := s.exchange(ctx, s.config.Base+path+"?"+full.Encode())
 	s.count(path, failed)
 	if failed != nil {
 		return nil, &SNSError{App: s.config.App, Path: path, failed: failed}
+	}
+	return said, nil
+}
+
+func (s *SNS) exchange(ctx context.Context, at string) ([]byte, *fetchFailure) {
+	select {
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
+	case <-ctx.Done():
+		return nil, &fetchFailure{result: fetchBusy}
+	}
+	_, said, failed := exchange(ctx, roundTrip{s.host.transport}, http.MethodGet, at, nil)
+	if failed != nil {
+		return nil, failed
+	}
+	said = readable(said)
+	w, err := decodeWire(said)
+	if err != nil {
+		return nil, &fetchFailure{result: fetchUnusable}
+	}
+	if w.Errcode != 0 {
+		return nil, errcodeFailure(int(w.Errcode), w.Errmsg)
 	}
 	return said, nil
 }
@@ -77,6 +99,8 @@ func (s *SNS) count(path string, failed *fetchFailure) {
 		counter.APIErrcode(s.config.App, path, label)
 	case failed.status != 0:
 		result = "http"
+	case failed.result == fetchBusy:
+		result = "busy"
 	case failed.result == fetchTimeout:
 		result = "timeout"
 	default:
@@ -117,7 +141,7 @@ func (e *SNSError) Errcode() int { return e.failed.errcode }
 // Unwrap returns the kind.
 func (e *SNSError) Unwrap() error {
 	switch class := LookupErrcode(e.failed.errcode).Class; {
-	case e.failed.errcode == 0:
+	case e.failed.errcode == 0 && e.failed.result != fetchBusy:
 		return ErrSNS
 	case class == ClassRelogin, e.failed.errcode == 40226, e.failed.errcode == 41008:
 		return ErrCode

@@ -1,13 +1,17 @@
 package gateway
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/weft-dev/weft/runtime/simulator"
 )
@@ -94,6 +98,34 @@ func TestSNSFails(t *testing.T) {
 		if want := map[bool]int{true: 1}[c.base == f.source.base]; int(sent) != want {
 			t.Errorf("%s: %d calls, want %d", c.name, sent, want)
 		}
+	}
+}
+
+// TestSNSAtOnce: of an app so many calls are under way and no more; who waits
+// longer than it may is told to try later.
+func TestSNSAtOnce(t *testing.T) {
+	f := newFake(t)
+	f.Strike(simulator.Fault{Where: simulator.Where{Path: "/sns/**"}, Times: snsAtOnce, Delay: time.Minute})
+	sns := f.sns(f.source.base)
+	ctx, cancel := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer cancel()
+	for range snsAtOnce {
+		all.Go(func() { _, _ = sns.Get(ctx, "/sns/jscode2session", nil) })
+	}
+	for len(sns.slots) < snsAtOnce {
+		runtime.Gosched()
+	}
+	short, end := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer end()
+	if _, err := sns.Get(short, "/sns/jscode2session", nil); !errors.Is(err, ErrSNSBusy) {
+		t.Errorf("one too many: %v", err)
+	}
+	cancel()
+	all.Wait()
+	if _, err := sns.Get(t.Context(), "/sns/jscode2session", nil); !errors.Is(err, ErrSNS) && !errors.Is(err, ErrCode) {
+		t.Errorf("after the others have ended: %v", err)
 	}
 }
 
