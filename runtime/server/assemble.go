@@ -32,6 +32,8 @@ type assembly struct {
 	outlets   map[string]outlet                  // by app, of those that call WeChat
 	limits    map[string][]gateway.EndpointLimit // of outlets
 	callers   []gateway.CallerConfig
+	pages     map[string]*pages // by app, of those whose pages may have signatures
+	files     map[string]string // domain check files, by path
 	set       *pipeline.Set
 	// problems is all that was found, warnings included; with an error in it
 	// the assembly must not serve.
@@ -85,6 +87,8 @@ func assemble(ctx context.Context, cfg *config.Config, opt assembleOptions) (*as
 		upstreams: make(map[string]*gateway.Upstream, len(cfg.Upstreams)),
 
 		ways: opt.ways, outlets: make(map[string]outlet), limits: make(map[string][]gateway.EndpointLimit),
+
+		pages: make(map[string]*pages), files: make(map[string]string),
 	}
 	a.loadPlugins(ctx, opt)
 	a.setConfigs(ctx, opt.lastGood)
@@ -97,6 +101,7 @@ func assemble(ctx context.Context, cfg *config.Config, opt assembleOptions) (*as
 	a.openUpstreams()
 	a.openOutlets()
 	a.readCallers()
+	a.readPages()
 	a.buildPipelines(opt)
 	return a, nil
 }

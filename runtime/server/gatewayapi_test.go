@@ -63,11 +63,18 @@ type gatewayTown struct {
 
 func newGatewayTown(t *testing.T) *gatewayTown {
 	t.Helper()
+	return newTown(t, gatewaySections)
+}
+
+// newTown starts a host with sections that are made for the address of a fake
+// WeChat.
+func newTown(t testing.TB, sections func(base string) string) *gatewayTown {
+	t.Helper()
 	w := simulator.New(simulator.Options{})
 	w.Set(simulator.App{ID: testAppID, Secret: testSecret})
 	srv := httptest.NewServer(w)
 	t.Cleanup(func() { w.Close(); srv.Close() })
-	file := writeConfig(t, gatewaySections(srv.URL))
+	file := writeConfig(t, sections(srv.URL))
 	g := &gatewayTown{testHost: startHost(t, file), wechat: w, file: file}
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)
 	return g

@@ -279,9 +279,10 @@ func (h *Host) open(ctx context.Context) error {
 	public := newEcho(h.log)
 	h.health.route(public)
 	h.gatewayRoutes(public)
+	h.jsapiRoutes(public)
 	// Whatever method, so that the answer to a wrong one is ours.
 	public.RouteNotFound("/wx/:app", func(ec echo.Context) error { return h.current.Load().callbacks.byName(ec) })
-	public.RouteNotFound("/*", func(ec echo.Context) error { return h.current.Load().callbacks.byPath(ec) })
+	public.RouteNotFound("/*", h.answerElse)
 	admin := newEcho(h.log)
 	admin.Use(withToken(h.server.AdminToken, h.server.Admin))
 	h.health.route(admin)
