@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -104,28 +103,39 @@ func TestSNSFails(t *testing.T) {
 // TestSNSAtOnce: of an app so many calls are under way and no more; who waits
 // longer than it may is told to try later.
 func TestSNSAtOnce(t *testing.T) {
-	f := newFake(t)
-	f.Strike(simulator.Fault{Where: simulator.Where{Path: "/sns/**"}, Times: snsAtOnce, Delay: time.Minute})
-	sns := f.sns(f.source.base)
-	ctx, cancel := context.WithCancel(t.Context())
+	came, release := make(chan struct{}, 2*snsAtOnce), make(chan struct{})
+	slow := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		came <- struct{}{}
+		<-release
+		_, _ = w.Write([]byte(`{"openid":"o1"}`))
+	}))
+	t.Cleanup(slow.Close)
+	apis := NewAPIs(APIsConfig{})
+	t.Cleanup(apis.Close)
+	sns := apis.SNS(SNSConfig{App: "shop", AppID: "wx0", Secret: "s3cret", Base: slow.URL})
 	var all sync.WaitGroup
-	defer all.Wait()
-	defer cancel()
 	for range snsAtOnce {
-		all.Go(func() { _, _ = sns.Get(ctx, "/sns/jscode2session", nil) })
+		all.Go(func() {
+			if _, err := sns.Get(t.Context(), "/sns/jscode2session", nil); err != nil {
+				t.Error(err)
+			}
+		})
 	}
-	for len(sns.slots) < snsAtOnce {
-		runtime.Gosched()
+	for range snsAtOnce {
+		<-came
 	}
 	short, end := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer end()
 	if _, err := sns.Get(short, "/sns/jscode2session", nil); !errors.Is(err, ErrSNSBusy) {
 		t.Errorf("one too many: %v", err)
 	}
-	cancel()
+	close(release)
 	all.Wait()
-	if _, err := sns.Get(t.Context(), "/sns/jscode2session", nil); !errors.Is(err, ErrSNS) && !errors.Is(err, ErrCode) {
+	if _, err := sns.Get(t.Context(), "/sns/jscode2session", nil); err != nil {
 		t.Errorf("after the others have ended: %v", err)
+	}
+	if n := len(came); n != 1 {
+		t.Errorf("%d more calls came, want 1", n)
 	}
 }
 
