@@ -13,32 +13,29 @@ import (
 	"github.com/weft-dev/weft/runtime/wechat"
 )
 
-const (
-	// exchangeTime is how long WeChat may take to say who a code's user is.
-	exchangeTime = 10 * time.Second
-	// exchanges is how many codes a host has exchanged at once; more wait.
-	exchanges = 128
-)
+// exchangeTime is how long WeChat may take to say who a code's user is.
+const exchangeTime = 10 * time.Second
 
 // ErrScope says that a login asks for a scope that is none of web authorization's.
 var ErrScope = errors.New("the scope is neither snsapi_base nor snsapi_userinfo")
 
 // OAuthConfig is an app's web authorization.
 type OAuthConfig struct {
-	App       string // its name
+	// Session is of its sessions. Where their claims have the unionid, WeChat is asked
+	// for one that it doesn't tell with the openid, as far as the scope allows it.
+	Session   SessionConfig
 	AppID     string
-	SNS       *gateway.SNS
-	Callback  string // redirect_uri: where WeChat sends browsers, as they reach the host
+	SNS       *gateway.SNS // exchanges codes
+	Callback  string       // redirect_uri: where WeChat sends browsers, as they reach the host
 	Redirects Redirects
-	// UnionID asks WeChat for the user's unionid where it is not told with the openid
-	// and the scope allows it.
-	UnionID bool
 }
 
 // OAuthOptions say how an OAuth is made.
 type OAuthOptions struct {
-	Store store.Store
-	Vault *vault.Vault // seals what the store keeps of a user
+	Store    store.Store
+	Vault    *vault.Vault // seals what the store keeps of a user
+	Sessions *Sessions
+	Events   Events
 	// Key is server.key, 32 bytes: it signs. What was signed with one of
 	// PreviousKeys is still good.
 	Key          []byte
@@ -49,16 +46,17 @@ type OAuthOptions struct {
 // OAuth logs users of web pages in. All hosts with one key and one store do it
 // together. All methods may be called by many goroutines at once.
 type OAuth struct {
-	store store.Store
-	vault *vault.Vault
-	keys  []stateKey // the first signs
-	now   func() time.Time
-	slots chan struct{} // of exchanges
+	store    store.Store
+	vault    *vault.Vault
+	sessions *Sessions
+	events   Events
+	keys     []stateKey // the first signs
+	now      func() time.Time
 }
 
 // NewOAuth derives the keys.
 func NewOAuth(o OAuthOptions) (*OAuth, error) {
-	a := &OAuth{store: o.Store, vault: o.Vault, now: o.Now, slots: make(chan struct{}, exchanges)}
+	a := &OAuth{store: o.Store, vault: o.Vault, sessions: o.Sessions, events: o.Events, now: o.Now}
 	if a.now == nil {
 		a.now = time.Now
 	}
@@ -85,7 +83,7 @@ func (o *OAuth) Begin(c *OAuthConfig, redirect, scope string, had []*http.Cookie
 	if redirect, err = c.Redirects.Check(redirect); err != nil {
 		return "", nil, err
 	}
-	l := newLogin(o.keys[0], c.App, redirect, scope, o.now())
+	l := newLogin(o.keys[0], c.Session.App, redirect, scope, o.now())
 	link = wechat.Authorize{AppID: c.AppID, RedirectURI: c.Callback, Scope: scope, State: l.state()}.Link()
 	return link, cookieFor(o.keys, &l, had), nil
 }
@@ -107,7 +105,7 @@ type Landing struct {
 // ErrState: the state is not this browser's or was used; the browser is led nowhere.
 // Another error is the store's: it may be asked again.
 func (o *OAuth) Finish(ctx context.Context, c *OAuthConfig, code, state string, cookies []*http.Cookie) (Landing, error) {
-	l, err := resume(o.keys, c.App, state, cookies, o.now())
+	l, err := resume(o.keys, c.Session.App, state, cookies, o.now())
 	if err != nil {
 		return Landing{}, err
 	}
@@ -140,13 +138,13 @@ func (o *OAuth) Finish(ctx context.Context, c *OAuthConfig, code, state string, 
 // end finds out who the user is and notes it for who asks again.
 func (o *OAuth) end(ctx context.Context, c *OAuthConfig, l *login, r loginRecord, code string) (outcome, Landing, error) {
 	asking, cancel := context.WithTimeout(ctx, exchangeTime)
-	u, refused := o.exchange(asking, c, l.scope, code)
+	u, refused := exchange(asking, c, l.scope, code)
 	cancel()
 	keeping, cancel := context.WithTimeout(ctx, 2*patience)
 	defer cancel()
 	end := outcomeOf(refused)
 	if end == loggedIn {
-		if err := o.issue(keeping, c.App, l.ticket(code), u); err != nil {
+		if err := o.issue(keeping, c.Session.App, l.ticket(code), u); err != nil {
 			return 0, Landing{}, err
 		}
 	}

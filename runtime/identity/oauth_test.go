@@ -33,21 +33,34 @@ func TestOAuth(t *testing.T) {
 	if l.User.OpenID != "oOne" || l.Refused != nil || q.Get("error") != "" {
 		t.Errorf("%+v", l)
 	}
-	if _, err := f.Redeem(t.Context(), "other", q.Get("ticket")); !errors.Is(err, ErrTicket) {
+	other := *f.config
+	other.Session.App = "other"
+	if _, err := f.Login(t.Context(), &other, q.Get("ticket")); !errors.Is(err, ErrTicket) {
 		t.Errorf("another app redeems the ticket: %v", err)
 	}
-	u, err := f.Redeem(t.Context(), "shop", q.Get("ticket"))
-	if err != nil || u.OpenID != "oOne" {
-		t.Errorf("%+v %v", u, err)
+	in, err := f.Login(t.Context(), f.config, q.Get("ticket"))
+	if err != nil || !in.NewUser {
+		t.Errorf("%+v %v", in, err)
+	}
+	if s, err := f.sessions.Verify(t.Context(), "shop", in.Token); err != nil || s.OpenID != "oOne" {
+		t.Errorf("%+v %v", s, err)
 	}
 	for _, ticket := range []string{q.Get("ticket"), "", "x", strings.Repeat("0", 64), strings.Repeat("0", 1<<20)} {
-		if _, err := f.Redeem(t.Context(), "shop", ticket); !errors.Is(err, ErrTicket) {
+		if _, err := f.Login(t.Context(), f.config, ticket); !errors.Is(err, ErrTicket) {
 			t.Errorf("redeemed again or made up: %v", err)
 		}
 	}
 	_, q = f.land(f.begin(""), f.code(wechat.ScopeBase))
+	if in, err = f.Login(t.Context(), f.config, q.Get("ticket")); err != nil || in.NewUser {
+		t.Errorf("again: %+v %v", in, err)
+	}
+	if got := f.events.all(); len(got) != 2 || got[0].ID == got[1].ID || !got[0].NewUser || got[1].NewUser ||
+		got[0].Name != EventLogin || got[0].App != "shop" || got[0].User.OpenID != "oOne" {
+		t.Errorf("the pipeline was told %+v", got)
+	}
+	_, q = f.land(f.begin(""), f.code(wechat.ScopeBase))
 	f.clock.Advance(ticketTime)
-	if _, err := f.Redeem(t.Context(), "shop", q.Get("ticket")); !errors.Is(err, ErrTicket) {
+	if _, err := f.Login(t.Context(), f.config, q.Get("ticket")); !errors.Is(err, ErrTicket) {
 		t.Errorf("after its time: %v", err)
 	}
 }
@@ -56,7 +69,7 @@ func TestOAuth(t *testing.T) {
 // WeChat does not tell it at once, with the user's token refreshed where it must be.
 func TestOAuthScopes(t *testing.T) {
 	f := newOAuthTown(t)
-	f.config.UnionID = true
+	f.config.Session.Claims = []string{ClaimUnionID}
 	if _, _, err := f.Begin(f.config, oauthPage, "snsapi_login", nil); !errors.Is(err, ErrScope) {
 		t.Errorf("another scope: %v", err)
 	}
@@ -100,7 +113,7 @@ func TestOAuthScopes(t *testing.T) {
 	check(wechat.ScopeUserInfo, "uOne", oauthCheck+" ", "/sns/userinfo 8_t", "/sns/oauth2/refresh_token8_r ", "/sns/userinfo 8_fresh")
 	check(wechat.ScopeUserInfo, "uOne", oauthCheck+" ", "/sns/userinfo 8_t")
 	check(wechat.ScopeBase, "", oauthCheck+" ") // the user was not asked
-	f.config.UnionID = false
+	f.config.Session.Claims = nil
 	check(wechat.ScopeUserInfo, "", oauthCheck+" ")
 }
 
@@ -138,7 +151,7 @@ func TestOAuthState(t *testing.T) {
 	foreign := f.beginAt(strange, "")
 	refused("signed with another key", foreign.state, foreign.cookies)
 	config := *f.config
-	config.App = "other"
+	config.Session.App = "other"
 	if _, err := f.Finish(t.Context(), &config, code, b.state, b.cookies); !errors.Is(err, ErrState) {
 		t.Errorf("of another app: %v", err)
 	}
@@ -224,7 +237,7 @@ func atOnce(t *testing.T, f *oauthTown) {
 		_, ticket, _ := strings.Cut(location, "ticket=")
 		for i := range 16 {
 			all.Go(func() {
-				_, err := hosts[i%2].Redeem(t.Context(), "shop", ticket)
+				_, err := hosts[i%2].Login(t.Context(), f.config, ticket)
 				mu.Lock()
 				defer mu.Unlock()
 				if err == nil {
@@ -236,8 +249,8 @@ func atOnce(t *testing.T, f *oauthTown) {
 		}
 	}
 	all.Wait()
-	if redeemed != 1 {
-		t.Errorf("the ticket was redeemed %d times", redeemed)
+	if redeemed != 1 || len(f.events.all()) != 1 {
+		t.Errorf("the ticket was redeemed %d times, the pipeline was told %+v", redeemed, f.events.all())
 	}
 }
 
@@ -309,6 +322,20 @@ func TestOAuthRefused(t *testing.T) {
 	}
 }
 
+// TestOAuthLoginAgain: a ticket whose event was not kept may be shown again.
+func TestOAuthLoginAgain(t *testing.T) {
+	f := newOAuthTown(t)
+	_, q := f.land(f.begin(""), f.code(wechat.ScopeBase))
+	f.events.fail(errors.New("no"))
+	if _, err := f.Login(t.Context(), f.config, q.Get("ticket")); !errors.Is(err, ErrKept) {
+		t.Errorf("without the pipeline: %v", err)
+	}
+	f.events.fail(nil)
+	if in, err := f.Login(t.Context(), f.config, q.Get("ticket")); err != nil || !in.NewUser {
+		t.Errorf("%+v %v", in, err)
+	}
+}
+
 // TestOAuthKeys: what was begun, and a ticket, outlive a change of the key.
 func TestOAuthKeys(t *testing.T) {
 	f := newOAuthTown(t)
@@ -322,8 +349,8 @@ func TestOAuthKeys(t *testing.T) {
 	if again, _ := f.land(b, code); again.Location != l.Location {
 		t.Errorf("the host with the earlier key leads to %s", again.Location)
 	}
-	if u, err := next.Redeem(t.Context(), "shop", ticket); err != nil || u.OpenID != "oOne" {
-		t.Errorf("%+v %v", u, err)
+	if _, err := next.Login(t.Context(), f.config, ticket); err != nil {
+		t.Error(err)
 	}
 	if _, err := f.host(testKey(3)).Finish(t.Context(), f.config, code, b.state, b.cookies); !errors.Is(err, ErrState) {
 		t.Errorf("without the earlier key: %v", err)
@@ -374,7 +401,11 @@ func TestOAuthCookies(t *testing.T) {
 func TestOAuthStore(t *testing.T) {
 	f := newOAuthTown(t)
 	code := f.code(wechat.ScopeBase)
-	_, q := f.land(f.begin(""), code)
+	_, q := f.land(f.begin(""), f.code(wechat.ScopeBase))
+	if _, err := f.Login(t.Context(), f.config, q.Get("ticket")); err != nil {
+		t.Fatal(err)
+	}
+	_, q = f.land(f.begin(""), code)
 	files, err := filepath.Glob(filepath.Join(f.dir, "*"))
 	if err != nil || len(files) == 0 {
 		t.Fatal(files, err)
@@ -384,6 +415,7 @@ func TestOAuthStore(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		// The ticket's record is there, and that of a user whose session has begun.
 		for what, secret := range map[string]string{"openid": "oOne", "code": code, "ticket": q.Get("ticket"), "secret": oauthSecret, "redirect": "acme.cn/me"} {
 			if strings.Contains(string(b), secret) {
 				t.Errorf("%s holds the %s", filepath.Base(file), what)

@@ -27,7 +27,6 @@ var (
 	errDenied   = errors.New("the user did not agree")
 	errTooLong  = fmt.Errorf("it is longer than any: %w", gateway.ErrCode)
 	errSnapshot = errors.New("the page was opened in snapshot mode: the user is a made-up one")
-	errTooMany  = errors.New("too many logins are under way")
 	errAnswer   = errors.New("WeChat's answer can't be used")
 )
 
@@ -44,7 +43,7 @@ func outcomeOf(err error) outcome {
 		return invalidCode
 	case errors.Is(err, errSnapshot):
 		return snapshotUser
-	case errors.Is(err, errTooMany), errors.Is(err, gateway.ErrSNSBusy), errors.Is(err, gateway.ErrSNS) && code == 0:
+	case errors.Is(err, gateway.ErrSNSBusy), errors.Is(err, gateway.ErrSNS) && code == 0:
 		return unavailable
 	}
 	return failed
@@ -71,18 +70,12 @@ type userGrant struct {
 }
 
 // exchange finds out whose code it is. The user's tokens at WeChat are not kept.
-func (o *OAuth) exchange(ctx context.Context, c *OAuthConfig, scope, code string) (User, error) {
+func exchange(ctx context.Context, c *OAuthConfig, scope, code string) (User, error) {
 	switch {
 	case code == "":
 		return User{}, errDenied
 	case len(code) > maxWebCode:
 		return User{}, errTooLong
-	}
-	select {
-	case o.slots <- struct{}{}:
-		defer func() { <-o.slots }()
-	case <-ctx.Done():
-		return User{}, errTooMany
 	}
 	var g userGrant
 	err := ask(ctx, c.SNS, "/sns/oauth2/access_token", url.Values{"code": {code}, "grant_type": {"authorization_code"}}, &g)
@@ -95,7 +88,8 @@ func (o *OAuth) exchange(ctx context.Context, c *OAuthConfig, scope, code string
 		return User{}, fmt.Errorf("/sns/oauth2/access_token: %w", errAnswer)
 	}
 	u := User{OpenID: g.OpenID, UnionID: g.UnionID}
-	if c.UnionID && u.UnionID == "" && scope == wechat.ScopeUserInfo && slices.Contains(strings.Split(g.Scope, ","), wechat.ScopeUserInfo) {
+	wanted := slices.Contains(c.Session.Claims, ClaimUnionID) && scope == wechat.ScopeUserInfo
+	if wanted && u.UnionID == "" && slices.Contains(strings.Split(g.Scope, ","), wechat.ScopeUserInfo) {
 		if u.UnionID, err = unionID(ctx, c.SNS, g); err != nil {
 			return User{}, err
 		}

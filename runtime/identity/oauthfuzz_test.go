@@ -81,11 +81,10 @@ func FuzzOAuthAnswer(f *testing.F) {
 		_, _ = w.Write(b)
 	}))
 	f.Cleanup(srv.Close)
-	o := &OAuth{slots: make(chan struct{}, 1)}
-	c := &OAuthConfig{App: "shop", SNS: snsAt(f, srv.URL), UnionID: true}
+	c := &OAuthConfig{Session: SessionConfig{App: "shop", Claims: []string{ClaimUnionID}}, SNS: snsAt(f, srv.URL)}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		answer <- b
-		u, err := o.exchange(t.Context(), c, wechat.ScopeUserInfo, "c0de")
+		u, err := exchange(t.Context(), c, wechat.ScopeUserInfo, "c0de")
 		<-answer
 		if err == nil && (!plainID(u.OpenID) || u.UnionID != "" && !plainID(u.UnionID)) || err != nil && u != (User{}) {
 			t.Errorf("%q: %+v %v", b, u, err)

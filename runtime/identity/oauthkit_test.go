@@ -32,6 +32,7 @@ type oauthTown struct {
 	dir    string
 	clock  *storetest.Clock
 	now    func() time.Time
+	events posted
 }
 
 func newOAuthTown(t testing.TB) *oauthTown {
@@ -49,7 +50,7 @@ func oauthTownOver(t testing.TB, s store.Store, dir string, clock *storetest.Clo
 	t.Cleanup(func() { w.Close(); srv.Close() })
 	f := &oauthTown{t: t, wechat: w, store: s, dir: dir, clock: clock, now: now}
 	f.config = &OAuthConfig{
-		App: "shop", AppID: oauthAppID, SNS: snsAt(t, srv.URL),
+		Session: testConfig(), AppID: oauthAppID, SNS: snsAt(t, srv.URL),
 		Callback: "https://wx.acme.cn/oauth/shop/callback", Redirects: testRedirects(t),
 	}
 	f.OAuth = f.host(testKey(1))
@@ -71,7 +72,10 @@ func (f *oauthTown) host(key []byte, previous ...[]byte) *OAuth {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	o, err := NewOAuth(OAuthOptions{Store: f.store, Vault: v, Key: key, PreviousKeys: previous, Now: f.now})
+	o, err := NewOAuth(OAuthOptions{
+		Store: f.store, Vault: v, Sessions: newSessions(f.t, f.store, f.now, key, previous...), Events: &f.events,
+		Key: key, PreviousKeys: previous, Now: f.now,
+	})
 	if err != nil {
 		f.t.Fatal(err)
 	}

@@ -10,12 +10,15 @@ import (
 	"time"
 
 	"github.com/weft-dev/weft/runtime/store"
+	"github.com/weft-dev/weft/runtime/vault"
 )
 
 const (
 	// ticketTime is how long a ticket is good.
 	ticketTime = time.Minute
 	ticketSeal = "oauth ticket" // purpose of the vault
+	// webLogin is the vault's field of users who have logged in to a page. It is empty.
+	webLogin = "web_login"
 )
 
 // ErrTicket says that a ticket is not ours, has expired or was used.
@@ -55,24 +58,21 @@ func (o *OAuth) issue(ctx context.Context, app, ticket string, u User) error {
 	return nil
 }
 
-// Redeem tells whom a ticket logs in, once over all hosts. ErrTicket: nobody.
-func (o *OAuth) Redeem(ctx context.Context, app, ticket string) (User, error) {
+// peek tells whom a ticket logs in that was not redeemed yet. ErrTicket: nobody.
+func (o *OAuth) peek(ctx context.Context, app, ticket string) (User, error) {
 	if b, err := hex.DecodeString(ticket); err != nil || len(b) != macSize {
 		return User{}, ErrTicket
 	}
 	bucket, key := ticketPlace(app, ticket)
-	sealed, err := o.store.Get(ctx, bucket, key)
+	var sealed []byte
+	err := steady(ctx, func() (err error) {
+		sealed, err = o.store.Get(ctx, bucket, key)
+		return err
+	})
 	if errors.Is(err, store.ErrNotFound) {
 		return User{}, ErrTicket
 	} else if err != nil {
-		return User{}, fmt.Errorf("redeem a ticket: %w", err)
-	}
-	res, err := o.applyOnce(ctx, store.Op{Kind: store.Delete, Bucket: bucket, Key: key})
-	switch {
-	case err != nil:
-		return User{}, fmt.Errorf("redeem a ticket: %w", err)
-	case !res.Found: // somebody was faster
-		return User{}, ErrTicket
+		return User{}, fmt.Errorf("read a ticket: %w", err)
 	}
 	plain, err := o.vault.Open(ticketSeal, sealed, []byte(bucket+"/"+key))
 	if err != nil {
@@ -83,4 +83,75 @@ func (o *OAuth) Redeem(ctx context.Context, app, ticket string) (User, error) {
 		return User{}, ErrTicket
 	}
 	return User{OpenID: r.OpenID, UnionID: r.UnionID}, nil
+}
+
+// redeem uses a ticket up, for one caller over all hosts. ErrTicket: somebody was
+// faster.
+func (o *OAuth) redeem(ctx context.Context, app, ticket string) error {
+	bucket, key := ticketPlace(app, ticket)
+	switch res, err := o.applyOnce(ctx, store.Op{Kind: store.Delete, Bucket: bucket, Key: key}); {
+	case err != nil:
+		return fmt.Errorf("redeem a ticket: %w", err)
+	case !res.Found:
+		return ErrTicket
+	}
+	return nil
+}
+
+// Login begins the session of whom a ticket logs in, once over all hosts, and tells
+// the pipeline. ErrTicket: it logs nobody in. ErrKept: it may be shown again, as long
+// as it is good.
+func (o *OAuth) Login(ctx context.Context, c *OAuthConfig, ticket string) (Login, error) {
+	app := c.Session.App
+	u, err := o.peek(ctx, app, ticket)
+	if err != nil {
+		return Login{}, kept(err)
+	}
+	isNew, err := o.unknown(ctx, app, u)
+	if err != nil {
+		return Login{}, kept(err)
+	}
+	e := Event{ID: eventID(EventLogin, app, ticket), App: app, Name: EventLogin, User: u, At: o.now(), NewUser: isNew}
+	if isNew { // whose logins at the same time are one
+		e.ID = eventID(EventLogin, app, "new", u.OpenID)
+	}
+	if err := o.events.Post(ctx, e); err != nil {
+		return Login{}, kept(fmt.Errorf("a login's event: %w", err))
+	}
+	if err := o.redeem(ctx, app, ticket); err != nil {
+		return Login{}, kept(err)
+	}
+	if isNew {
+		if err := steady(ctx, func() error { return o.vault.Put(ctx, app, u.OpenID, webLogin, nil, 0) }); err != nil {
+			return Login{}, kept(err)
+		}
+	}
+	tokens, err := o.sessions.Begin(ctx, c.Session, u)
+	if err != nil {
+		return Login{}, kept(err)
+	}
+	return Login{tokens, isNew}, nil
+}
+
+// kept is an error of a login that failed for want of a store or a pipeline.
+func kept(err error) error {
+	if errors.Is(err, ErrTicket) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrKept, err)
+}
+
+// unknown tells whether a user has never logged in to a page.
+func (o *OAuth) unknown(ctx context.Context, app string, u User) (bool, error) {
+	err := steady(ctx, func() error {
+		_, err := o.vault.Get(ctx, app, u.OpenID, webLogin)
+		return err
+	})
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return true, nil
+	case err != nil && !errors.Is(err, vault.ErrSealed):
+		return false, fmt.Errorf("looking for a user: %w", err)
+	}
+	return false, nil
 }
