@@ -15,6 +15,7 @@ import (
 
 	"github.com/weft-dev/weft/runtime/config"
 	"github.com/weft-dev/weft/runtime/gateway"
+	"github.com/weft-dev/weft/runtime/identity"
 	"github.com/weft-dev/weft/runtime/pipeline"
 	"github.com/weft-dev/weft/runtime/sandbox"
 	"github.com/weft-dev/weft/runtime/wechat"
@@ -32,8 +33,9 @@ type assembly struct {
 	outlets   map[string]outlet                  // by app, of those that call WeChat
 	limits    map[string][]gateway.EndpointLimit // of outlets
 	callers   []gateway.CallerConfig
-	pages     map[string]*pages // by app, of those whose pages may have signatures
-	files     map[string]string // domain check files, by path
+	pages     map[string]*pages  // by app, of those whose pages may have signatures
+	minis     map[string]miniApp // of the mini programs, by name
+	files     map[string]string  // domain check files, by path
 	set       *pipeline.Set
 	// problems is all that was found, warnings included; with an error in it
 	// the assembly must not serve.
@@ -88,7 +90,7 @@ func assemble(ctx context.Context, cfg *config.Config, opt assembleOptions) (*as
 
 		ways: opt.ways, outlets: make(map[string]outlet), limits: make(map[string][]gateway.EndpointLimit),
 
-		pages: make(map[string]*pages), files: make(map[string]string),
+		pages: make(map[string]*pages), minis: make(map[string]miniApp), files: make(map[string]string),
 	}
 	a.loadPlugins(ctx, opt)
 	a.setConfigs(ctx, opt.lastGood)
@@ -102,6 +104,7 @@ func assemble(ctx context.Context, cfg *config.Config, opt assembleOptions) (*as
 	a.openOutlets()
 	a.readCallers()
 	a.readPages()
+	a.readMinis()
 	a.buildPipelines(opt)
 	return a, nil
 }
@@ -311,11 +314,11 @@ func (a *assembly) clients(opt assembleOptions) map[string]client {
 }
 
 // documented tells whether WeChat's documents have a word as a type or an
-// event, in any letter case.
+// event, in any letter case, or the host's own events do.
 func documented() func(word string) bool {
 	words := map[string]bool{}
 	c := wechat.Catalogue()
-	for _, list := range [][]string{c.MsgTypes, c.Events, c.InfoTypes} {
+	for _, list := range [][]string{c.MsgTypes, c.Events, c.InfoTypes, {identity.EventLogin, identity.EventPhone}} {
 		for _, w := range list {
 			words[strings.ToLower(w)] = true
 		}

@@ -63,6 +63,8 @@ type Host struct {
 	public    *listener
 	admin     *listener
 	own       atomic.Pointer[[]netip.AddrPort] // of the listeners; nil before they are bound
+
+	identities *identities
 }
 
 // Serve runs the configuration in file until ctx ends, then drains and returns.
@@ -199,6 +201,9 @@ func (h *Host) openParts(ctx context.Context, cfg *config.Config) error {
 	if h.engine, err = pipeline.NewEngine(opt); err != nil {
 		return fmt.Errorf("making the engine: %w", err)
 	}
+	if h.identities, err = openIdentities(cfg, h.store, h.postIdentity); err != nil {
+		return err
+	}
 	for _, c := range []prometheus.Collector{
 		newPluginMetrics(func() map[string]*sandbox.Plugin { return h.current.Load().assembly.plugins }),
 		newQueueMetrics(h.engine),
@@ -280,6 +285,7 @@ func (h *Host) open(ctx context.Context) error {
 	h.health.route(public)
 	h.gatewayRoutes(public)
 	h.jsapiRoutes(public)
+	h.miniRoutes(public)
 	// Whatever method, so that the answer to a wrong one is ours.
 	public.RouteNotFound("/wx/:app", func(ec echo.Context) error { return h.current.Load().callbacks.byName(ec) })
 	public.RouteNotFound("/*", h.answerElse)

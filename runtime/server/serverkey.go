@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/weft-dev/weft/runtime/config"
 )
 
 const (
@@ -17,6 +19,14 @@ const (
 	// keySize is a server key's, in bytes.
 	keySize = 32
 )
+
+// serverKey is server.key or, where there is none, the host's own.
+func serverKey(cfg *config.Config) ([]byte, error) {
+	if cfg.Server.Key != nil {
+		return cfg.Server.Key, nil
+	}
+	return ownKey(cfg.Server.Data)
+}
 
 // ownKey returns the key of a host whose configuration has none: the one in
 // data, which is made at the first start, for the host's user alone. Its errors

@@ -37,15 +37,11 @@ type ways struct {
 // openWays opens the host's ways to WeChat. foreign may be nil. The caller closes
 // them, before the store.
 func openWays(cfg *config.Config, s store.Store, foreign gateway.ForeignKeys, m *telemetry.Metrics, log *slog.Logger) (*ways, error) {
-	key := cfg.Server.Key
-	if key == nil {
-		var err error
-		if key, err = ownKey(cfg.Server.Data); err != nil {
-			return nil, err
-		}
+	key, err := serverKey(cfg)
+	if err != nil {
+		return nil, err
 	}
 	w := &ways{transport: newTransport()}
-	var err error
 	w.credentials, err = gateway.NewCredentials(gateway.CredentialOptions{
 		Store: s, Key: key, PreviousKeys: cfg.Server.PreviousKeys, Foreign: foreign, Logger: log,
 		Client: &http.Client{Transport: w.transport, CheckRedirect: noRedirect},

@@ -1,0 +1,95 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/weft-dev/weft/hostapi"
+	"github.com/weft-dev/weft/runtime/config"
+	"github.com/weft-dev/weft/runtime/identity"
+	"github.com/weft-dev/weft/runtime/pipeline"
+	"github.com/weft-dev/weft/runtime/store"
+	"github.com/weft-dev/weft/runtime/telemetry"
+	"github.com/weft-dev/weft/runtime/vault"
+)
+
+// identityOrigin is the origin of logins and phone numbers.
+const identityOrigin = "identity"
+
+// identities know who users are, over all generations.
+type identities struct {
+	vault    *vault.Vault
+	sessions *identity.Sessions
+	mini     *identity.Mini
+	logged   telemetry.Seldom // of logins that failed
+}
+
+// identityEvents is an identity.Events.
+type identityEvents func(ctx context.Context, e identity.Event) error
+
+// Post implements identity.Events.
+func (f identityEvents) Post(ctx context.Context, e identity.Event) error { return f(ctx, e) }
+
+// openIdentities makes the host's. The store stays open until after the last use.
+func openIdentities(cfg *config.Config, s store.Store, post identityEvents) (*identities, error) {
+	key, err := serverKey(cfg)
+	if err != nil {
+		return nil, err
+	}
+	ids := new(identities)
+	if ids.vault, err = vault.New(vault.Options{Store: s, Key: key, PreviousKeys: cfg.Server.PreviousKeys}); err != nil {
+		return nil, fmt.Errorf("opening the vault: %w", err)
+	}
+	ids.sessions, err = identity.NewSessions(identity.SessionsOptions{
+		Store: s, Vault: ids.vault, Key: key, PreviousKeys: cfg.Server.PreviousKeys, Issuer: func() string { return cfg.Server.Public },
+	})
+	if err != nil {
+		return nil, fmt.Errorf("opening the sessions: %w", err)
+	}
+	ids.mini = identity.NewMini(identity.MiniOptions{Sessions: ids.sessions, Vault: ids.vault, Events: post})
+	return ids, nil
+}
+
+// sessionConfig is how an app's sessions are.
+func sessionConfig(app *config.App) identity.SessionConfig {
+	c := identity.SessionConfig{App: app.Name, Session: app.OAuth.Session, Refresh: app.OAuth.Refresh}
+	for _, claim := range app.OAuth.Claims {
+		c.Claims = append(c.Claims, string(claim))
+	}
+	return c
+}
+
+// traceParentKey is where the context of a request that posts events has its
+// traceparent.
+type traceParentKey struct{}
+
+// withTraceParent has events that are posted for a request carry its trace.
+func withTraceParent(ec echo.Context) context.Context {
+	return context.WithValue(ec.Request().Context(), traceParentKey{}, traceParentOf(ec))
+}
+
+// postIdentity gives a login or a phone number to the pipeline of its app.
+func (h *Host) postIdentity(ctx context.Context, e identity.Event) error {
+	a := h.current.Load().callbacks.apps[e.App]
+	if a == nil {
+		return pipeline.ErrNoApp
+	}
+	ev := &hostapi.Event{
+		ID: e.ID, App: a.name, AppID: a.appID, AppType: a.appType, Type: "event", Event: e.Name, From: e.User.OpenID, User: e.User.OpenID,
+		Created: e.At.Unix(), Origin: identityOrigin,
+	}
+	ev.TraceParent, _ = ctx.Value(traceParentKey{}).(string)
+	switch e.Name {
+	case identity.EventLogin:
+		ev.Fields = append(ev.Fields, hostapi.Field{Name: "new_user", Value: strconv.FormatBool(e.NewUser)})
+	case identity.EventPhone:
+		ev.Fields = append(ev.Fields, hostapi.Field{Name: "phone", Value: e.Phone})
+	}
+	if e.User.UnionID != "" {
+		ev.Fields = append(ev.Fields, hostapi.Field{Name: "unionid", Value: e.User.UnionID})
+	}
+	return h.engine.Post(ctx, a.name, ev)
+}
