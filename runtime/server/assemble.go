@@ -33,9 +33,10 @@ type assembly struct {
 	outlets   map[string]outlet                  // by app, of those that call WeChat
 	limits    map[string][]gateway.EndpointLimit // of outlets
 	callers   []gateway.CallerConfig
-	pages     map[string]*pages  // by app, of those whose pages may have signatures
-	minis     map[string]miniApp // of the mini programs, by name
-	files     map[string]string  // domain check files, by path
+	pages     map[string]*pages                // by app, of those whose pages may have signatures
+	minis     map[string]miniApp               // of the mini programs, by name
+	logins    map[string]*identity.OAuthConfig // by app, of those whose users log in on web pages
+	files     map[string]string                // domain check files, by path
 	set       *pipeline.Set
 	// problems is all that was found, warnings included; with an error in it
 	// the assembly must not serve.
@@ -90,7 +91,7 @@ func assemble(ctx context.Context, cfg *config.Config, opt assembleOptions) (*as
 
 		ways: opt.ways, outlets: make(map[string]outlet), limits: make(map[string][]gateway.EndpointLimit),
 
-		pages: make(map[string]*pages), minis: make(map[string]miniApp), files: make(map[string]string),
+		pages: make(map[string]*pages), minis: make(map[string]miniApp), logins: make(map[string]*identity.OAuthConfig), files: make(map[string]string),
 	}
 	a.loadPlugins(ctx, opt)
 	a.setConfigs(ctx, opt.lastGood)
@@ -105,6 +106,7 @@ func assemble(ctx context.Context, cfg *config.Config, opt assembleOptions) (*as
 	a.readCallers()
 	a.readPages()
 	a.readMinis()
+	a.readLogins()
 	a.buildPipelines(opt)
 	return a, nil
 }

@@ -286,6 +286,7 @@ func (h *Host) open(ctx context.Context) error {
 	h.gatewayRoutes(public)
 	h.jsapiRoutes(public)
 	h.miniRoutes(public)
+	h.oauthRoutes(public)
 	// Whatever method, so that the answer to a wrong one is ours.
 	public.RouteNotFound("/wx/:app", func(ec echo.Context) error { return h.current.Load().callbacks.byName(ec) })
 	public.RouteNotFound("/*", h.answerElse)

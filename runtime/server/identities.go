@@ -24,6 +24,7 @@ type identities struct {
 	vault    *vault.Vault
 	sessions *identity.Sessions
 	mini     *identity.Mini
+	oauth    *identity.OAuth
 	logged   telemetry.Seldom // of logins that failed
 }
 
@@ -50,6 +51,12 @@ func openIdentities(cfg *config.Config, s store.Store, post identityEvents) (*id
 		return nil, fmt.Errorf("opening the sessions: %w", err)
 	}
 	ids.mini = identity.NewMini(identity.MiniOptions{Sessions: ids.sessions, Vault: ids.vault, Events: post})
+	ids.oauth, err = identity.NewOAuth(identity.OAuthOptions{
+		Store: s, Vault: ids.vault, Sessions: ids.sessions, Events: post, Key: key, PreviousKeys: cfg.Server.PreviousKeys,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("opening web authorization: %w", err)
+	}
 	return ids, nil
 }
 

@@ -1,0 +1,348 @@
+package server
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/weft-dev/weft/runtime/simulator"
+	"github.com/weft-dev/weft/runtime/store/redis/redistest"
+)
+
+// oauthSections are an app whose users log in on web pages, and such as can't.
+func oauthSections(base string) string {
+	official := "type: official, token: " + testToken + ", mode: plain, api_base: \"" + base + "\""
+	return "apps:\n" +
+		"  shop: { " + official + ", app_id: " + testAppID + ", app_secret: " + testSecret + ", oauth: { redirects: [\"https://www.acme.cn/\"], claims: [openid, unionid] } }\n" +
+		"  next: { " + official + ", app_id: wx3333333333333333, app_secret: " + testSecret + ", oauth: { redirects: [\"https://www.acme.cn/\"] } }\n" +
+		"  mute: { " + official + ", app_id: wx1111111111111111, oauth: { redirects: [\"https://www.acme.cn/\"] } }\n" +
+		"  bare: { " + official + ", app_id: wx2222222222222222, app_secret: " + testSecret + " }\n" +
+		"pipeline: { stages: [ { reply: { text: hello } } ] }\n"
+}
+
+// loginTown is hosts before a fake WeChat, with all that they have answered.
+type loginTown struct {
+	*gatewayTown
+	hosts []*testHost
+	mu    sync.Mutex
+	told  strings.Builder
+}
+
+// newLoginTown starts a host over an embedded store, or several over Redis.
+func newLoginTown(t *testing.T, hosts int) *loginTown {
+	t.Helper()
+	w := simulator.New(simulator.Options{})
+	w.Set(simulator.App{ID: testAppID, Secret: testSecret})
+	w.SetUser(testAppID, simulator.User{OpenID: "oOne", UnionID: "uOne"})
+	srv := httptest.NewServer(w)
+	t.Cleanup(func() { w.Close(); srv.Close() })
+	server, sections := "drain: 5s, public: \"https://wx.acme.cn\"", oauthSections(srv.URL)
+	if hosts > 1 {
+		server += ", key: " + base64.StdEncoding.EncodeToString([]byte(strings.Repeat("k", keySize)))
+		sections = "store: { redis: { addrs: [\"" + redistest.Start(t).Addr + "\"] } }\n" + sections
+	}
+	l := &loginTown{}
+	for range hosts {
+		file := writeConfig(t, sections)
+		src, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(strings.Replace(string(src), "drain: 5s", server, 1)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		l.hosts = append(l.hosts, startHost(t, file))
+	}
+	l.gatewayTown = &gatewayTown{testHost: l.hosts[0], wechat: w}
+	return l
+}
+
+// ask sends a request to one of the hosts.
+func (l *loginTown) ask(host int, method, path, body string, header ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Add(header[i], header[i+1])
+	}
+	w := httptest.NewRecorder()
+	l.hosts[host].public.srv.Handler.ServeHTTP(w, r)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for name, values := range w.Header() {
+		l.told.WriteString(name + ": " + strings.Join(values, " ") + "\n")
+	}
+	l.told.WriteString(w.Body.String() + "\n")
+	return w
+}
+
+const loginPath = "/oauth/shop/login?redirect=https%3A%2F%2Fwww.acme.cn%2Fme%3Fx%3D1%23top"
+
+// begin has a browser begin a login: what it keeps, and the state at WeChat.
+func (l *loginTown) begin(t *testing.T) (cookie, state string) {
+	t.Helper()
+	w := l.ask(0, http.MethodGet, loginPath, "", "X-Forwarded-Host", "evil.example")
+	at, err := url.Parse(w.Header().Get("Location"))
+	if w.Code != http.StatusFound || err != nil || at.Host != "open.weixin.qq.com" || at.Fragment != "wechat_redirect" {
+		t.Fatalf("%d %v %v", w.Code, w.Header(), err)
+	}
+	if got := at.Query().Get("redirect_uri"); got != "https://wx.acme.cn/oauth/shop/callback" {
+		t.Errorf("WeChat sends the browser to %s", got)
+	}
+	cookies := w.Result().Cookies()
+	if len(cookies) != 1 || !cookies[0].Secure || !cookies[0].HttpOnly || cookies[0].SameSite != http.SameSiteLaxMode {
+		t.Fatalf("%v", cookies)
+	}
+	if w.Header().Get("Cache-Control") != "no-store" || w.Header().Get("Referrer-Policy") != "no-referrer" {
+		t.Errorf("%v", w.Header())
+	}
+	return cookies[0].Name + "=" + cookies[0].Value, at.Query().Get("state")
+}
+
+func (l *loginTown) code() string {
+	return l.wechat.NewCode(testAppID, simulator.OAuthCode, "oOne", simulator.ScopeBase)
+}
+
+func (l *loginTown) back(host int, cookie, state, code string) *httptest.ResponseRecorder {
+	return l.ask(host, http.MethodGet, "/oauth/shop/callback?"+url.Values{"code": {code}, "state": {state}}.Encode(), "", "Cookie", cookie)
+}
+
+// ticket is what a callback's answer leads with; "": it does not.
+func ticketIn(t *testing.T, w *httptest.ResponseRecorder) string {
+	t.Helper()
+	location := w.Header().Get("Location")
+	at, err := url.Parse(location)
+	if w.Code != http.StatusFound || err != nil || !strings.HasPrefix(location, "https://www.acme.cn/me?x=1&") || !strings.HasSuffix(location, "#top") {
+		t.Fatalf("%d %s: led to %s", w.Code, w.Body, location)
+	}
+	return at.Query().Get("ticket")
+}
+
+func (l *loginTown) redeem(host int, app, ticket string, header ...string) *httptest.ResponseRecorder {
+	return l.ask(host, http.MethodPost, "/oauth/"+app+"/ticket", `{"ticket":"`+ticket+`"}`, append(header, "Content-Type", "application/json")...)
+}
+
+// quiet fails the test where a secret of WeChat's is in an answer or a log.
+func (l *loginTown) quiet(t *testing.T, more ...string) {
+	t.Helper()
+	for _, secret := range append(append(l.wechat.Issued(), testSecret), more...) {
+		for _, h := range l.hosts {
+			if strings.Contains(h.log.String(), secret) {
+				t.Errorf("a log tells %.8s…", secret)
+			}
+		}
+		if strings.Contains(l.told.String(), secret) {
+			t.Errorf("an answer tells %.8s…", secret)
+		}
+	}
+}
+
+// TestWebLogin: a browser is led to WeChat and back, its page gets a session for the
+// ticket, and the pipeline an event.
+func TestWebLogin(t *testing.T) {
+	l := newLoginTown(t, 1)
+	cookie, state := l.begin(t)
+	code := l.code()
+	ticket := ticketIn(t, l.back(0, cookie, state, code))
+	w := l.redeem(0, "shop", ticket)
+	var got struct {
+		Token   string
+		Refresh string `json:"refresh_token"`
+		Expires int    `json:"expires_in"`
+		New     *bool  `json:"new_user"`
+	}
+	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || w.Code != http.StatusOK || got.Refresh == "" || got.Expires != 7200 || got.New == nil || !*got.New {
+		t.Fatalf("%d %+v %v", w.Code, got, err)
+	}
+	s, err := l.identities.sessions.Verify(t.Context(), "shop", got.Token)
+	if err != nil || s.OpenID != "oOne" || s.UnionID != "uOne" {
+		t.Errorf("%+v %v", s, err)
+	}
+	if w := l.redeem(0, "shop", ticket); w.Code != http.StatusUnauthorized || codeOf(w.Body.String()) != "ticket_refused" {
+		t.Errorf("the ticket again: %d %s", w.Code, w.Body)
+	}
+	waitUntil(t, "the login is an event", func() bool {
+		_, metrics, _ := get(t, "http://"+l.admin.addr()+"/metrics")
+		return strings.Contains(metrics, `weft_events_total{app="shop",outcome="queued"} 1`)
+	})
+	l.quiet(t, code)
+}
+
+// TestWebLoginState: a callback that is forged, replayed or another browser's leads
+// nowhere.
+func TestWebLoginState(t *testing.T) {
+	l := newLoginTown(t, 1)
+	cookie, state := l.begin(t)
+	otherCookie, otherState := l.begin(t)
+	code := l.code()
+	refused := func(what string, w *httptest.ResponseRecorder) {
+		t.Helper()
+		if w.Code != http.StatusForbidden || codeOf(w.Body.String()) != "state_refused" || w.Header().Get("Location") != "" {
+			t.Errorf("%s: %d %s %v", what, w.Code, w.Body, w.Header())
+		}
+	}
+	refused("without a cookie", l.back(0, "", state, code))
+	refused("another browser's", l.back(0, otherCookie, state, code))
+	refused("another state", l.back(0, cookie, otherState, code))
+	refused("forged", l.back(0, cookie, strings.Repeat("0", len(state)), code))
+	refused("none", l.back(0, cookie, "", code))
+	refused("another app's", l.ask(0, http.MethodGet, "/oauth/next/callback?code="+code+"&state="+state, "", "Cookie", cookie))
+	refused("two states", l.ask(0, http.MethodGet, "/oauth/shop/callback?code="+code+"&state="+state+"&state="+otherState, "", "Cookie", cookie))
+	refused("two codes", l.ask(0, http.MethodGet, "/oauth/shop/callback?code="+code+"&code=x&state="+state, "", "Cookie", cookie))
+	if n := l.wechat.Count(simulator.Where{Path: "/sns/**"}).Calls; n != 0 {
+		t.Errorf("WeChat was asked %d times", n)
+	}
+	first := l.back(0, cookie, state, code)
+	again := l.back(0, cookie, state, code)
+	if ticketIn(t, first) == "" || again.Header().Get("Location") != first.Header().Get("Location") {
+		t.Errorf("again: %v after %v", again.Header(), first.Header())
+	}
+	refused("replayed with another code", l.back(0, cookie, state, l.code()))
+	refused("replayed without one", l.back(0, cookie, state, ""))
+	if n := l.wechat.Count(simulator.Where{Path: "/sns/**"}).Calls; n != 1 {
+		t.Errorf("WeChat was asked %d times", n)
+	}
+	l.quiet(t, code)
+}
+
+// TestWebLoginRedirects: a login leads to no page that is not allow-listed, however
+// it is spelled.
+func TestWebLoginRedirects(t *testing.T) {
+	l := newLoginTown(t, 1)
+	for _, to := range []string{
+		"https://evil.example/", "//evil.example/", "https:/evil.example", "https:evil.example", "/\\evil.example", "https://www.acme.cn@evil.example/",
+		"https://www.acme.cn.evil.example/", "https://www.acme.cn\\@evil.example/", "https://evil.example\\.www.acme.cn/", "https://www.acme.cn:444/",
+		"http://www.acme.cn/", "javascript:alert(1)//https://www.acme.cn/", "https://www.acme.cn%2eevil.example/", "https://www.acme.cn/\r\nX: y",
+		"\thttps://evil.example/", "https://www.acme.cn//evil.example", "https://www.acme.cn/?ticket=mine", "https://www.acme.cn/..//evil.example", "",
+	} {
+		w := l.ask(0, http.MethodGet, "/oauth/shop/login?redirect="+url.QueryEscape(to), "")
+		if w.Code != http.StatusBadRequest || codeOf(w.Body.String()) != "redirect_not_allowed" || w.Header().Get("Location") != "" || len(w.Result().Cookies()) != 0 {
+			t.Errorf("%q: %d %s %v", to, w.Code, w.Body, w.Header())
+		}
+	}
+	for query, want := range map[string]string{
+		"":              "redirect_not_allowed",
+		"?redirect=%zz": "redirect_not_allowed",
+		"?redirect=https://www.acme.cn/&redirect=https://evil.example/": "redirect_not_allowed",
+		"?redirect=https://www.acme.cn/&scope=snsapi_login":             "bad_scope",
+	} {
+		if w := l.ask(0, http.MethodGet, "/oauth/shop/login"+query, ""); codeOf(w.Body.String()) != want {
+			t.Errorf("%s: %d %s", query, w.Code, w.Body)
+		}
+	}
+}
+
+// TestWebLoginRefused: what WeChat has against a login is told to the page in a word,
+// and to the log in full.
+func TestWebLoginRefused(t *testing.T) {
+	l := newLoginTown(t, 1)
+	for _, c := range []struct {
+		code    string
+		errcode int
+		want    string
+	}{
+		{"", 0, "access_denied"},
+		{"never", 0, "invalid_code"},
+		{l.code(), 40163, "invalid_code"},
+		{l.code(), 40125, "server_error"},
+		{l.code(), 45011, "temporarily_unavailable"},
+	} {
+		if c.errcode != 0 {
+			l.wechat.Strike(simulator.Fault{Where: simulator.Where{Path: "/sns/**"}, Times: 1, Errcode: c.errcode})
+		}
+		cookie, state := l.begin(t)
+		w := l.back(0, cookie, state, c.code)
+		if ticketIn(t, w) != "" || !strings.Contains(w.Header().Get("Location"), "&error="+c.want+"#top") {
+			t.Errorf("%d: %v", c.errcode, w.Header())
+		}
+		if c.code != "" {
+			l.quiet(t, c.code)
+		}
+	}
+	if len(l.log.lines(t, "login refused")) == 0 {
+		t.Error("the log says nothing")
+	}
+}
+
+// TestWebLoginApps: what an app can't have is said by each path.
+func TestWebLoginApps(t *testing.T) {
+	l := newLoginTown(t, 1)
+	for _, c := range []struct {
+		method, path string
+		status       int
+		code         string
+	}{
+		{"GET", "/oauth/bare/login?redirect=https://www.acme.cn/", 404, "not_found"},
+		{"GET", "/oauth/none/callback?code=a&state=b", 404, "not_found"},
+		{"POST", "/oauth/bare/ticket", 404, "not_found"},
+		{"GET", "/oauth/mute/login?redirect=https://www.acme.cn/", 503, "app_unavailable"},
+		{"POST", loginPath, 405, "method_not_allowed"},
+		{"HEAD", "/oauth/shop/callback", 405, ""},
+		{"GET", "/oauth/shop/ticket", 405, "method_not_allowed"},
+		{"POST", "/oauth/shop/ticket", 400, "bad_body"},
+	} {
+		w := l.ask(0, c.method, c.path, "")
+		if w.Code != c.status || c.code != "" && codeOf(w.Body.String()) != c.code {
+			t.Errorf("%s %s: %d %s", c.method, c.path, w.Code, w.Body)
+		}
+	}
+	for _, body := range []string{`{"ticket":7}`, `[]`, `{"ticket":"` + strings.Repeat("0", 64) + `"}`, `{"ticket":"x"}`} {
+		if w := l.ask(0, http.MethodPost, "/oauth/shop/ticket", body); w.Code != http.StatusBadRequest && w.Code != http.StatusUnauthorized {
+			t.Errorf("%s: %d %s", body, w.Code, w.Body)
+		}
+	}
+}
+
+// TestWebLoginOrigins: scripts of the pages that a login may lead to read the answer
+// for a ticket, and no others do.
+func TestWebLoginOrigins(t *testing.T) {
+	l := newLoginTown(t, 1)
+	for origin, allowed := range map[string]bool{"https://www.acme.cn": true, "https://evil.example": false, "http://www.acme.cn": false, "null": false} {
+		w := l.ask(0, http.MethodOptions, "/oauth/shop/ticket", "", "Origin", origin, "Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "content-type")
+		if (w.Code == http.StatusNoContent) != allowed || (w.Header().Get("Access-Control-Allow-Origin") == origin) != allowed || w.Header().Get("Vary") != "Origin" {
+			t.Errorf("%s: %d %v", origin, w.Code, w.Header())
+		}
+		w = l.redeem(0, "shop", strings.Repeat("0", 64), "Origin", origin)
+		if (w.Header().Get("Access-Control-Allow-Origin") == origin) != allowed {
+			t.Errorf("%s: %d %v", origin, w.Code, w.Header())
+		}
+	}
+	if w := l.ask(0, http.MethodGet, loginPath, "", "Origin", "https://www.acme.cn"); w.Header().Get("Access-Control-Allow-Origin") != "" {
+		t.Errorf("a script may begin a login: %v", w.Header())
+	}
+}
+
+// TestWebLoginTwoHosts: a callback that comes twice, to two hosts at once, exchanges
+// its code once; the ticket is good once, at either.
+func TestWebLoginTwoHosts(t *testing.T) {
+	l := newLoginTown(t, 2)
+	cookie, state := l.begin(t)
+	code := l.code()
+	l.wechat.Strike(simulator.Fault{Where: simulator.Where{Path: "/sns/**"}, Times: 1, Delay: 200 * time.Millisecond})
+	var both sync.WaitGroup
+	answers := make([]*httptest.ResponseRecorder, 2)
+	for i := range answers {
+		both.Go(func() { answers[i] = l.back(i, cookie, state, code) })
+	}
+	both.Wait()
+	ticket := ticketIn(t, answers[0])
+	if ticket == "" || ticketIn(t, answers[1]) != ticket {
+		t.Fatalf("led to %v and %v", answers[0].Header(), answers[1].Header())
+	}
+	if n := l.wechat.Count(simulator.Where{Path: "/sns/**"}).Calls; n != 1 {
+		t.Errorf("the code was exchanged %d times", n)
+	}
+	for i := range answers {
+		both.Go(func() { answers[i] = l.redeem(i, "shop", ticket) })
+	}
+	both.Wait()
+	if a, b := answers[0].Code, answers[1].Code; min(a, b) != http.StatusOK || max(a, b) != http.StatusUnauthorized {
+		t.Errorf("the ticket at both: %d and %d", a, b)
+	}
+	l.quiet(t, code)
+}
