@@ -69,6 +69,10 @@ func oauthSection() section[OAuth] {
 				name: "refresh", def: "30d", doc: "life of a refresh token, each of which is good for one renewal",
 				value: to(duration(time.Minute, 365*24*time.Hour, false), func(o *OAuth) *time.Duration { return &o.Refresh }),
 			},
+			{
+				name: "authorize_base", def: "https://open.weixin.qq.com", doc: "where WeChat's page is that browsers log in at; another one for a fake WeChat",
+				value: to(safeURL("https://open.weixin.qq.com", true), func(o *OAuth) *string { return &o.AuthorizeBase }),
+			},
 		},
 	}
 }
@@ -207,8 +211,12 @@ func (d *decoder) appOAuth(root *document, a *appDecl) {
 		d.addAt(n.at("refresh"), where+".refresh is under session", "a session is renewed before its token ends")
 	}
 	switch {
-	case a.Type == MiniProgram && n.get("redirects") != nil:
-		d.addAt(n.at("redirects"), where+".redirects has a meaning with type: official only", "leave it out")
+	case a.Type == MiniProgram:
+		for _, key := range []string{"redirects", "authorize_base"} {
+			if n.get(key) != nil {
+				d.addAt(n.at(key), where+"."+key+" has a meaning with type: official only", "leave it out")
+			}
+		}
 	case a.Type == Official:
 		d.redirects(root, n, where)
 	}

@@ -70,10 +70,13 @@ p.yaml:4:104: apps.b.oauth.refresh is under session (a session is renewed before
 p.yaml:3:70: warning: apps.shop.oauth: app_secret is missing: nobody can log in
 p.yaml:3:70: warning: apps.shop.oauth: server.public is missing: WeChat can't send users back to the host (server: { public: https://wx.acme.cn })
 p.yaml:3:85: warning: apps.shop.oauth.redirects: "HTTP://a/b" is not encrypted: what logs a user in goes there in plain (write https://)`},
-		{"a mini program's login", strings.Replace(mini, "plain", "plain, oauth: { redirects: [ \"https://a\" ] }", 1) +
+		{"a mini program's login", strings.Replace(mini, "plain", "plain, oauth: { redirects: [ \"https://a\" ], authorize_base: \"https://b\" }", 1) +
 			"  b: { type: miniprogram, app_id: b, token: t, mode: plain, app_secret: s, oauth: { session: 1h } }\n" + stages, `
 p.yaml:3:73: warning: apps.shop.oauth: app_secret is missing: nobody can log in
-p.yaml:3:86: apps.shop.oauth.redirects has a meaning with type: official only (leave it out)`},
+p.yaml:3:86: apps.shop.oauth.redirects has a meaning with type: official only (leave it out)
+p.yaml:3:119: apps.shop.oauth.authorize_base has a meaning with type: official only (leave it out)`},
+		{"where they log in", shopWith(`app_secret: s, oauth: { redirects: [ "https://a" ], authorize_base: "http://open.acme.cn" }`) + public + stages, `
+p.yaml:3:131: apps.shop.oauth.authorize_base: the value is not encrypted on its way (it is an https address such as https://open.weixin.qq.com; http only to this machine)`},
 		{"check files", shopWith(`domain_files: { MP_verify_a.txt: a, a.html: x, "../a.txt": x, a/b.txt: x, .txt: x, a.txt.txt: x, b.txt: "x y", c.txt: [] }`) +
 			"  b: { type: official, app_id: b, token: t, mode: plain, domain_files: { mp_verify_a.txt: a, MP_verify_a.txt: a } }\n" + stages, `
 p.yaml:3:99: apps.shop.domain_files: "a.html" is not the name of a check file: letters, digits, _ and -, then .txt
@@ -99,10 +102,10 @@ func TestIdentityOfApps(t *testing.T) {
 		t.Errorf("got %+v, %+v, %v, %+v", shop.JSAPI, shop.OAuth, shop.DomainFiles, mini.JSAPI)
 	}
 	for _, c := range []struct{ got, want any }{
-		{mini.OAuth, &config.OAuth{Claims: []config.Claim{config.ClaimOpenID}, Session: 2 * time.Hour, Refresh: 30 * 24 * time.Hour}},
+		{mini.OAuth, &config.OAuth{Claims: []config.Claim{config.ClaimOpenID}, Session: 2 * time.Hour, Refresh: 30 * 24 * time.Hour, AuthorizeBase: "https://open.weixin.qq.com"}},
 		{away.OAuth, &config.OAuth{
 			Redirects: []string{"https://www.acme.cn/", "https://shop.acme.cn:8443/Login/", "http://127.0.0.1:3000/app"},
-			Claims:    []config.Claim{config.ClaimOpenID, config.ClaimUnionID}, Session: time.Hour, Refresh: 7 * 24 * time.Hour,
+			Claims:    []config.Claim{config.ClaimOpenID, config.ClaimUnionID}, Session: time.Hour, Refresh: 7 * 24 * time.Hour, AuthorizeBase: "http://127.0.0.1:8096",
 		}},
 		{away.JSAPI, &config.JSAPI{
 			Hosts:   []string{"https://www.acme.cn", "http://[fd00::1]", "https://shop.acme.cn:8443"},
@@ -118,7 +121,7 @@ func TestIdentityOfApps(t *testing.T) {
 
 // TestIdentityNoEnv: what the environment holds is taken as it may be.
 func TestIdentityNoEnv(t *testing.T) {
-	src := shopWith(`app_secret: "${S}", jsapi: { hosts: [ "${H}" ], origins: "${O}" }, oauth: { redirects: [ "${R}" ], claims: [ "${C}" ], session: "${T}", refresh: "${T}" }, domain_files: { a.txt: "${F}" }`) +
+	src := shopWith(`app_secret: "${S}", jsapi: { hosts: [ "${H}" ], origins: "${O}" }, oauth: { redirects: [ "${R}" ], claims: [ "${C}" ], authorize_base: "${B}", session: "${T}", refresh: "${T}" }, domain_files: { a.txt: "${F}" }`) +
 		"  b: { type: miniprogram, app_id: b, token: t, mode: plain, app_secret: s, oauth: \"${X}\" }\nserver: { public: \"${P}\" }\n" + stages
 	if _, problems := config.Parse("p.yaml", []byte(src), config.Options{NoEnv: true}); len(problems) > 0 {
 		t.Error(problems)

@@ -220,6 +220,9 @@ type OAuth struct {
 	Claims    []Claim
 	Session   time.Duration // life of a session's token
 	Refresh   time.Duration // life of a refresh token
+	// AuthorizeBase is an http or https address, without a / at its end, of whose
+	// /connect/oauth2/authorize browsers are sent to.
+	AuthorizeBase string
 }
 
 // AppLimits are the bounds of an app.

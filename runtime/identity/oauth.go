@@ -25,6 +25,7 @@ type OAuthConfig struct {
 	// for one that it doesn't tell with the openid, as far as the scope allows it.
 	Session   SessionConfig
 	AppID     string
+	Authorize string       // base of the page that browsers log in at, as wechat.Authorize has it; "": WeChat's
 	SNS       *gateway.SNS // exchanges codes
 	Callback  string       // redirect_uri: where WeChat sends browsers, as they reach the host
 	Redirects Redirects
@@ -84,7 +85,7 @@ func (o *OAuth) Begin(c *OAuthConfig, redirect, scope string, had []*http.Cookie
 		return "", nil, err
 	}
 	l := newLogin(o.keys[0], c.Session.App, redirect, scope, o.now())
-	link = wechat.Authorize{AppID: c.AppID, RedirectURI: c.Callback, Scope: scope, State: l.state()}.Link()
+	link = wechat.Authorize{Base: c.Authorize, AppID: c.AppID, RedirectURI: c.Callback, Scope: scope, State: l.state()}.Link()
 	return link, cookieFor(o.keys, &l, had), nil
 }
 

@@ -50,7 +50,7 @@ func oauthTownOver(t testing.TB, s store.Store, dir string, clock *storetest.Clo
 	t.Cleanup(func() { w.Close(); srv.Close() })
 	f := &oauthTown{t: t, wechat: w, store: s, dir: dir, clock: clock, now: now}
 	f.config = &OAuthConfig{
-		Session: testConfig(), AppID: oauthAppID, SNS: snsAt(t, srv.URL),
+		Session: testConfig(), AppID: oauthAppID, Authorize: "https://open.fake.example", SNS: snsAt(t, srv.URL),
 		Callback: "https://wx.acme.cn/oauth/shop/callback", Redirects: testRedirects(t),
 	}
 	f.OAuth = f.host(testKey(1))
@@ -104,7 +104,7 @@ func (f *oauthTown) beginAt(o *OAuth, scope string) begun {
 		f.t.Fatal(err)
 	}
 	q := u.Query()
-	want := wechat.Authorize{AppID: oauthAppID, RedirectURI: f.config.Callback, Scope: q.Get("scope"), State: q.Get("state")}.Link()
+	want := wechat.Authorize{Base: f.config.Authorize, AppID: oauthAppID, RedirectURI: f.config.Callback, Scope: q.Get("scope"), State: q.Get("state")}.Link()
 	if link != want {
 		f.t.Errorf("the browser is sent to %s", link)
 	}

@@ -1,6 +1,7 @@
 package wechat
 
 import (
+	"cmp"
 	"net/url"
 	"strings"
 )
@@ -14,6 +15,7 @@ const (
 
 // Authorize is what a browser asks WeChat for when a user is to log in.
 type Authorize struct {
+	Base        string // of the address, without a / at its end; "": https://open.weixin.qq.com
 	AppID       string
 	RedirectURI string // where WeChat sends the browser, with code and state
 	Scope       string
@@ -24,11 +26,11 @@ type Authorize struct {
 // Link is the page that the browser is sent to. WeChat matches it by a strict
 // pattern: in another order of parameters it can't be reached.
 func (a Authorize) Link() string {
-	at := "https://open.weixin.qq.com/connect/oauth2/authorize"
+	page := "/connect/oauth2/authorize"
 	if a.Scope == ScopeLogin {
-		at = "https://open.weixin.qq.com/connect/qrconnect"
+		page = "/connect/qrconnect"
 	}
-	l := newLink(at)
+	l := newLink(cmp.Or(a.Base, "https://open.weixin.qq.com") + page)
 	l.add("appid", a.AppID)
 	l.add("redirect_uri", a.RedirectURI)
 	l.add("response_type", "code")

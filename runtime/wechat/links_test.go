@@ -54,6 +54,9 @@ func TestAuthorizeOrder(t *testing.T) {
 	if got != want {
 		t.Errorf("%s\nwant %s", got, want)
 	}
+	if got := (Authorize{Base: "http://127.0.0.1:8096", AppID: "wx1", Scope: ScopeBase}).Link(); !strings.HasPrefix(got, "http://127.0.0.1:8096/connect/oauth2/authorize?appid=wx1&") {
+		t.Errorf("at a fake WeChat: %s", got)
+	}
 	if n := strings.Count(QRCodeLink("a&b=c#d"), "&"); n != 0 {
 		t.Errorf("a ticket adds %d parameters", n)
 	}
