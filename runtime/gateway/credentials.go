@@ -273,6 +273,19 @@ func (a *AppCredentials) Get(ctx context.Context, kind CredentialKind) (Credenti
 	return s.get(ctx)
 }
 
+// Held returns the credential in memory; false: there is no valid one.
+func (a *AppCredentials) Held(kind CredentialKind) (Credential, bool) {
+	s, err := a.slot(kind)
+	if err != nil {
+		return Credential{}, false
+	}
+	h := s.usable("")
+	if h == nil {
+		return Credential{}, false
+	}
+	return h.Credential, true
+}
+
 // Refused is told that WeChat refused value (40001, 40014, 42001), and returns
 // another credential: the one that has taken its place, or one that is fetched
 // now, as Get does. Replacements are rationed over all hosts. Until there is

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -54,12 +55,15 @@ func (h *Host) jsapiRoutes(public *echo.Echo) {
 	public.Any("/jsapi/:app/sign", h.answerSign)
 }
 
-// signed is what wx.config of a page takes.
-type signed struct {
-	AppID     string `json:"appId"`
-	Timestamp int64  `json:"timestamp"`
-	NonceStr  string `json:"nonceStr"`
-	Signature string `json:"signature"`
+// signed is what wx.config of a page takes, as JSON. No part needs an escape: an
+// AppID has letters, digits, _ and -, a nonce and a signature letters and digits.
+func signed(appID, nonce string, timestamp int64, signature string) []byte {
+	body := make([]byte, 0, 256)
+	body = append(append(body, `{"appId":"`...), appID...)
+	body = strconv.AppendInt(append(body, `","timestamp":`...), timestamp, 10)
+	body = append(append(body, `,"nonceStr":"`...), nonce...)
+	body = append(append(body, `","signature":"`...), signature...)
+	return append(body, "\"}\n"...)
 }
 
 // answerSign answers GET /jsapi/{app}/sign?url=, out of memory as soon as there is
@@ -91,16 +95,23 @@ func (h *Host) answerSign(ec echo.Context) error {
 	if !ok {
 		return errNoOutlet
 	}
-	ctx, cancel := context.WithTimeout(ec.Request().Context(), credentialTime)
-	defer cancel()
-	ticket, err := o.credentials.Get(ctx, gateway.JSAPITicket)
+	ticket, err := ticketOf(ec.Request().Context(), o.credentials)
 	if err != nil { // which the credentials have logged
 		ec.Response().Header().Set("Retry-After", "5")
 		return errNoCredential
 	}
-	s := signed{AppID: p.appID, Timestamp: time.Now().Unix(), NonceStr: rand.Text()}
-	s.Signature = wechat.SignPage(ticket.Value, s.NonceStr, s.Timestamp, page)
-	return ec.JSON(http.StatusOK, &s)
+	nonce, now := rand.Text(), time.Now().Unix()
+	return answer(ec, "application/json; charset=utf-8", signed(p.appID, nonce, now, wechat.SignPage(ticket.Value, nonce, now, page)))
+}
+
+// ticketOf is the ticket in memory, else one that is waited for.
+func ticketOf(ctx context.Context, c *gateway.AppCredentials) (gateway.Credential, error) {
+	if ticket, ok := c.Held(gateway.JSAPITicket); ok {
+		return ticket, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, credentialTime)
+	defer cancel()
+	return c.Get(ctx, gateway.JSAPITicket)
 }
 
 // share lets the scripts of an allow-listed origin read the answer, and tells

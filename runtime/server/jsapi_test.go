@@ -77,7 +77,12 @@ func TestSign(t *testing.T) {
 			signedAs = page
 		}
 		w, answer := g.ask(t, http.MethodGet, signPath("shop", page))
-		var s signed
+		var s struct {
+			AppID     string `json:"appId"`
+			Timestamp int64  `json:"timestamp"`
+			NonceStr  string `json:"nonceStr"`
+			Signature string `json:"signature"`
+		}
 		d := json.NewDecoder(strings.NewReader(answer))
 		d.DisallowUnknownFields()
 		if err := d.Decode(&s); err != nil || w.Code != http.StatusOK {
