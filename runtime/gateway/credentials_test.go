@@ -43,6 +43,29 @@ func TestCredentialIsNotPrinted(t *testing.T) {
 	}
 }
 
+// What is held is what is there and valid, without a wait.
+func TestHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTokenTown(t, 1, testApp(), simulator.Rules{})
+		app := w.hosts[0].app
+		if c, ok := app.Held(JSAPITicket); ok {
+			t.Errorf("before anybody wanted one: %v", c)
+		}
+		got, err := app.Get(t.Context(), JSAPITicket)
+		if held, ok := app.Held(JSAPITicket); err != nil || !ok || held != got {
+			t.Errorf("got %v (%v), held %v", got, err, held)
+		}
+		if c, ok := app.Held("other"); ok {
+			t.Errorf("of a kind that isn't: %v", c)
+		}
+		w.wechat.SetDown(true)
+		time.Sleep(testLife)
+		if c, ok := app.Held(JSAPITicket); ok {
+			t.Errorf("after its end: %v", c)
+		}
+	})
+}
+
 // Settings that can't be are refused with their name, and no secret.
 func TestOpenRefuses(t *testing.T) {
 	if _, err := NewCredentials(CredentialOptions{Store: &view{commonStore: newCommonStore()}, Key: make([]byte, 16)}); err == nil {

@@ -19,9 +19,14 @@ type appDoctor struct {
 	clock *Finding // by the first answer that says a time
 }
 
-// lookAtApp makes the checks of an app, one after another: most need the token of
-// the first.
+// lookAtApp makes the checks of an app.
 func (d *doctor) lookAtApp(ctx context.Context, app *config.App) []Finding {
+	return append(d.lookAtAccount(ctx, app), d.lookAtDomains(ctx, app)...)
+}
+
+// lookAtAccount makes the checks of an app that call WeChat, one after another: most
+// need the token of the first.
+func (d *doctor) lookAtAccount(ctx context.Context, app *config.App) []Finding {
 	if !callsWeChat(app) {
 		return []Finding{{Check: "secret", State: FindingLeftOut, Text: "the app has no app_secret: nothing calls WeChat for it"}}
 	}

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -78,7 +77,7 @@ func TestSignSpeedBars(t *testing.T) {
 		t.Logf("%.0f/s, p99 %v; bare %.0f/s, p99 %v", ours.rate, ours.p99, theirs.rate, theirs.p99)
 	}
 	median := func(of []float64) float64 { slices.Sort(of); return of[len(of)/2] }
-	t.Log(fmt.Sprintf("%.0f signatures/s, p99 %.2f ms, %.2f (%.2f to %.2f) of a bare handler", median(rates), median(tails), median(ratios), ratios[0], ratios[len(ratios)-1]))
+	t.Logf("%.0f signatures/s, p99 %.2f ms, %.2f (%.2f to %.2f) of a bare handler", median(rates), median(tails), median(ratios), ratios[0], ratios[len(ratios)-1])
 	if median(ratios) < 0.75 {
 		t.Errorf("%.2f of a bare handler's rate, want 0.75 at least", median(ratios))
 	}
@@ -111,6 +110,8 @@ func BenchmarkSign(b *testing.B) {
 // bareEcho answers every request for a signature with the same bytes.
 func bareEcho(answer string) *echo.Echo {
 	bare := echo.New()
-	bare.GET("/jsapi/:app/sign", func(ec echo.Context) error { return ec.Blob(http.StatusOK, "application/json; charset=utf-8", []byte(answer)) })
+	bare.GET("/jsapi/:app/sign", func(ec echo.Context) error {
+		return ec.Blob(http.StatusOK, "application/json; charset=utf-8", []byte(answer))
+	})
 	return bare
 }
