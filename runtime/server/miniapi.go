@@ -81,10 +81,11 @@ func (a *assembly) readMinis() {
 // miniRoutes are the paths of mini programs.
 func (h *Host) miniRoutes(public *echo.Echo) {
 	for path, answer := range map[string]miniHandler{
-		"login": h.miniLogin, "refresh": h.miniRefresh, "phone": h.miniPhone, "decrypt": h.miniDecrypt,
+		"login": h.miniLogin, "phone": h.miniPhone, "decrypt": h.miniDecrypt,
 	} {
 		public.Any("/mp/:app/"+path, h.afterCallbacks(h.forMini(answer)))
 	}
+	public.Any("/mp/:app/refresh", h.afterCallbacks(h.answerRefresh))
 }
 
 // miniRequest is what a mini program sends; each path takes its part.

@@ -84,16 +84,22 @@ func (h *Host) forLogin(method string, next loginHandler) echo.HandlerFunc {
 		if known := method == http.MethodPost && shareLogin(ec, c); known && asked == http.MethodOptions {
 			return ec.NoContent(http.StatusNoContent)
 		}
-		switch {
-		case asked != method:
+		if asked != method {
 			return wrongMethod(ec, method)
-		case c.SNS == nil:
-			return errNoOutlet
-		case c.Callback == "":
-			return errNoPublic
 		}
 		return next(ec, c)
 	}
+}
+
+// mayLogin says what an app lacks whose users are to log in.
+func mayLogin(c *identity.OAuthConfig) error {
+	switch {
+	case c.SNS == nil:
+		return errNoOutlet
+	case c.Callback == "":
+		return errNoPublic
+	}
+	return nil
 }
 
 // shareLogin lets the scripts of pages that a login may lead to read the answer, and
@@ -115,6 +121,9 @@ func shareLogin(ec echo.Context, c *identity.OAuthConfig) bool {
 
 // oauthLogin answers GET /oauth/{app}/login: the browser is sent to WeChat.
 func (h *Host) oauthLogin(ec echo.Context, c *identity.OAuthConfig) error {
+	if err := mayLogin(c); err != nil {
+		return err
+	}
 	q, ok := singles(ec, "redirect", "scope")
 	if !ok {
 		return errRedirect
@@ -135,6 +144,9 @@ func (h *Host) oauthLogin(ec echo.Context, c *identity.OAuthConfig) error {
 // oauthCallback answers GET /oauth/{app}/callback: the browser is back, and led to
 // where the login was to lead.
 func (h *Host) oauthCallback(ec echo.Context, c *identity.OAuthConfig) error {
+	if err := mayLogin(c); err != nil {
+		return err
+	}
 	q, ok := singles(ec, "code", "state")
 	if !ok {
 		return errState
@@ -175,6 +187,34 @@ func (h *Host) oauthTicket(ec echo.Context, c *identity.OAuthConfig) error {
 	answer := answerTokens(l.Tokens)
 	answer.NewUser = &l.NewUser
 	return ec.JSON(http.StatusOK, answer)
+}
+
+// answerRefresh answers POST /mp/{app}/refresh: new tokens for a session of a mini
+// program or of web pages.
+func (h *Host) answerRefresh(ec echo.Context) error {
+	if h.current.Load().assembly.logins[ec.Param("app")] != nil {
+		return h.forLogin(http.MethodPost, h.oauthRefresh)(ec)
+	}
+	return h.forMini(h.miniRefresh)(ec)
+}
+
+// oauthRefresh rotates the session of a web page.
+func (h *Host) oauthRefresh(ec echo.Context, c *identity.OAuthConfig) error {
+	body, err := readBody(ec)
+	if err != nil {
+		return err
+	}
+	var r miniRequest
+	if json.Unmarshal(body, &r) != nil || r.RefreshToken == "" {
+		return errMiniBody
+	}
+	ctx, cancel := context.WithTimeout(ec.Request().Context(), miniTime)
+	defer cancel()
+	t, err := h.identities.sessions.Rotate(ctx, c.Session, r.RefreshToken)
+	if err != nil {
+		return h.miniError(ec, c.Session.App, err)
+	}
+	return ec.JSON(http.StatusOK, answerTokens(t))
 }
 
 // singles reads parameters of the query, "" where one is missing; false: one stands

@@ -166,6 +166,18 @@ func TestWebLogin(t *testing.T) {
 	if w := l.redeem(0, "shop", ticket); w.Code != http.StatusUnauthorized || codeOf(w.Body.String()) != "ticket_refused" {
 		t.Errorf("the ticket again: %d %s", w.Code, w.Body)
 	}
+	refresh := func() *httptest.ResponseRecorder {
+		return l.ask(0, http.MethodPost, "/mp/shop/refresh", `{"refresh_token":"`+got.Refresh+`"}`, "Origin", "https://www.acme.cn")
+	}
+	if w := refresh(); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "refresh_token") || w.Header().Get("Access-Control-Allow-Origin") != "https://www.acme.cn" {
+		t.Errorf("the page renews its session: %d %s %v", w.Code, w.Body, w.Header())
+	}
+	if w := refresh(); w.Code != http.StatusUnauthorized || codeOf(w.Body.String()) != "session_invalid" {
+		t.Errorf("with the same token again: %d %s", w.Code, w.Body)
+	}
+	if _, err := l.identities.sessions.Verify(t.Context(), "shop", got.Token); err == nil {
+		t.Error("the session goes on after its refresh token was used twice")
+	}
 	waitUntil(t, "the login is an event", func() bool {
 		_, metrics, _ := get(t, "http://"+l.admin.addr()+"/metrics")
 		return strings.Contains(metrics, `weft_events_total{app="shop",outcome="queued"} 1`)
@@ -284,6 +296,9 @@ func TestWebLoginApps(t *testing.T) {
 		{"POST", loginPath, 405, "method_not_allowed"},
 		{"HEAD", "/oauth/shop/callback", 405, ""},
 		{"GET", "/oauth/shop/ticket", 405, "method_not_allowed"},
+		{"GET", "/mp/shop/refresh", 405, "method_not_allowed"},
+		{"POST", "/mp/shop/refresh", 400, "bad_body"},
+		{"POST", "/mp/bare/refresh", 404, "not_found"},
 		{"POST", "/oauth/shop/ticket", 400, "bad_body"},
 	} {
 		w := l.ask(0, c.method, c.path, "")
