@@ -27,7 +27,7 @@ async function main() {
 
   // Before the token ends it is renewed. Each refresh token is good once.
   const session = await wanted(`${weft}/refresh`, { refresh_token: first.refresh_token })
-  console.log('refresh: the token is', session.token === first.token ? 'the same' : 'a new one')
+  console.log('refresh: the refresh token is', session.refresh_token === first.refresh_token ? 'the same' : 'a new one')
 
   // <button open-type="getPhoneNumber"> gives another code.
   const button = await wanted(`${phone}/number`, {})

@@ -287,6 +287,7 @@ func (h *Host) open(ctx context.Context) error {
 	h.jsapiRoutes(public)
 	h.miniRoutes(public)
 	h.oauthRoutes(public)
+	h.keyRoutes(public)
 	// Whatever method, so that the answer to a wrong one is ours.
 	public.RouteNotFound("/wx/:app", func(ec echo.Context) error { return h.current.Load().callbacks.byName(ec) })
 	public.RouteNotFound("/*", h.answerElse)

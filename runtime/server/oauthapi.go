@@ -39,7 +39,7 @@ func (a *assembly) readLogins() {
 			a.problems = append(a.problems, config.Problem{Pos: app.Pos, Text: fmt.Sprintf("app %s: oauth.redirects: %v", app.Name, err)})
 			continue
 		}
-		c := &identity.OAuthConfig{Session: sessionConfig(app), AppID: app.AppID, Redirects: redirects}
+		c := &identity.OAuthConfig{Session: sessionConfig(app), AppID: app.AppID, Authorize: app.OAuth.AuthorizeBase, Redirects: redirects}
 		if a.cfg.Server.Public != "" {
 			c.Callback = a.cfg.Server.Public + "/oauth/" + app.Name + "/callback"
 		}
