@@ -491,15 +491,9 @@ func FuzzMiniRequest(f *testing.F) {
 // TestMiniOutOfService: a mini program whose file is broken is out of service, and
 // not unknown.
 func TestMiniOutOfService(t *testing.T) {
-	file := writeConfig(t, "include: [ \"apps/*.yaml\" ]\n"+echoSections())
-	dir := filepath.Join(filepath.Dir(file), "apps")
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	text := "weft: 1\napps:\n  mini: { type: miniprogram, app_id: wx1111111111111111, token: t, mode: plain, app_secret: s, what: x }\n"
-	if err := os.WriteFile(filepath.Join(dir, "mini.yaml"), []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	file := writeUnits(t, "include: [ \"apps/*.yaml\" ]\n"+echoSections(), map[string]string{
+		"apps/mini.yaml": "weft: 1\napps:\n  mini: { type: miniprogram, app_id: wx1111111111111111, token: t, mode: plain, what: x }\n",
+	})
 	m := &miniTown{gatewayTown: &gatewayTown{testHost: startHost(t, file), file: file}}
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)
 	for _, path := range []string{"login", "refresh", "phone", "decrypt"} {
