@@ -124,9 +124,9 @@ func checkCredentialValue(v string) error {
 const (
 	pauseRefused = 10 * time.Minute // at last: it doubles from pauseFirst on
 	pauseFirst   = time.Minute      // within the time that the credential before is still good
-	pauseAddress = 2 * time.Minute // somebody adds the address and waits for it to work
-	pauseLimited = time.Hour       // the quota may be cleared before midnight
-	pauseBusy    = 5 * time.Second // of 45011, a bound per minute
+	pauseAddress = 2 * time.Minute  // somebody adds the address and waits for it to work
+	pauseLimited = time.Hour        // the quota may be cleared before midnight
+	pauseBusy    = 5 * time.Second  // of 45011, a bound per minute
 )
 
 // errcodeFailure classes an errcode of the calls that give credentials
