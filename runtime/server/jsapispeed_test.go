@@ -67,11 +67,11 @@ func TestSignSpeedBars(t *testing.T) {
 	}
 	server := httptest.NewServer(bareEcho(answer))
 	defer server.Close()
-	const turn = 3 * time.Second
+	const turn = time.Second
 	wrk(t, g.url(path), turn) // both are warm
 	wrk(t, server.URL+path, turn)
 	var ratios, rates, tails []float64
-	for range 7 {
+	for range 21 {
 		ours, theirs := wrk(t, g.url(path), turn), wrk(t, server.URL+path, turn)
 		ratios, rates, tails = append(ratios, ours.rate/theirs.rate), append(rates, ours.rate), append(tails, ours.p99.Seconds()*1000)
 		t.Logf("%.0f/s, p99 %v; bare %.0f/s, p99 %v", ours.rate, ours.p99, theirs.rate, theirs.p99)
