@@ -69,10 +69,8 @@ func signed(appID, nonce string, timestamp int64, signature string) []byte {
 // answerSign answers GET /jsapi/{app}/sign?url=, out of memory as soon as there is
 // a ticket.
 func (h *Host) answerSign(ec echo.Context) error {
-	g := h.inUse()
-	defer g.leave()
 	app := ec.Param("app")
-	p := g.assembly.pages[app]
+	p := h.current.Load().assembly.pages[app]
 	if p == nil {
 		return errNotFound
 	}
@@ -91,27 +89,36 @@ func (h *Host) answerSign(ec echo.Context) error {
 	if err != nil {
 		return err
 	}
-	o, ok := g.assembly.outlets[app]
-	if !ok {
-		return errNoOutlet
-	}
-	ticket, err := ticketOf(ec.Request().Context(), o.credentials)
-	if err != nil { // which the credentials have logged
-		ec.Response().Header().Set("Retry-After", "5")
-		return errNoCredential
+	ticket, err := h.ticket(ec, app)
+	if err != nil {
+		return err
 	}
 	nonce, now := rand.Text(), time.Now().Unix()
 	return answer(ec, "application/json; charset=utf-8", signed(p.appID, nonce, now, wechat.SignPage(ticket.Value, nonce, now, page)))
 }
 
-// ticketOf is the ticket in memory, else one that is waited for.
-func ticketOf(ctx context.Context, c *gateway.AppCredentials) (gateway.Credential, error) {
-	if ticket, ok := c.Held(gateway.JSAPITicket); ok {
-		return ticket, nil
+// ticket is an app's in memory, else one that is waited for. Only the wait enters
+// the generation: what is in memory can be read when it has closed, too.
+func (h *Host) ticket(ec echo.Context, app string) (gateway.Credential, error) {
+	if o, ok := h.current.Load().assembly.outlets[app]; ok {
+		if ticket, held := o.credentials.Held(gateway.JSAPITicket); held {
+			return ticket, nil
+		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, credentialTime)
+	g := h.inUse()
+	defer g.leave()
+	o, ok := g.assembly.outlets[app]
+	if !ok {
+		return gateway.Credential{}, errNoOutlet
+	}
+	ctx, cancel := context.WithTimeout(ec.Request().Context(), credentialTime)
 	defer cancel()
-	return c.Get(ctx, gateway.JSAPITicket)
+	ticket, err := o.credentials.Get(ctx, gateway.JSAPITicket)
+	if err != nil { // which the credentials have logged
+		ec.Response().Header().Set("Retry-After", "5")
+		return gateway.Credential{}, errNoCredential
+	}
+	return ticket, nil
 }
 
 // share lets the scripts of an allow-listed origin read the answer, and tells
