@@ -251,8 +251,8 @@ func TestCredentialPathsAgree(t *testing.T) {
 // paths do stays the app's.
 func TestCallbackPathsBesideTheGateway(t *testing.T) {
 	h := startHost(t, writeConfig(t, "apps:\n"+appYAML("shop", "plain", "callback_path: /api/v1/wechat\n")+
-		appYAML("club", "plain", "callback_path: /credential/old/path\n")+"pipeline: { stages: [ { reply: { text: hello } } ] }\n"))
-	for _, path := range []string{"/api/v1/wechat", "/credential/old/path"} {
+		appYAML("club", "plain", "callback_path: /credential/old/path\n")+appYAML("page", "plain", "callback_path: /jsapi/old/sign\n")+"pipeline: { stages: [ { reply: { text: hello } } ] }\n"))
+	for _, path := range []string{"/api/v1/wechat", "/credential/old/path", "/jsapi/old/sign"} {
 		for _, method := range []string{http.MethodGet, http.MethodPost} {
 			r, err := http.NewRequestWithContext(t.Context(), method, h.url(path), strings.NewReader("<xml/>"))
 			if err != nil {
@@ -400,7 +400,7 @@ func TestGatewayAfterTheEnd(t *testing.T) {
 	if err := last.retire(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	for _, answer := range []echo.HandlerFunc{h.answerAPI, h.answerCredential} {
+	for _, answer := range []echo.HandlerFunc{h.answerAPI, h.answerCredential, h.answerSign} {
 		ended := make(chan error, 1)
 		go func() {
 			ec := echo.New().NewContext(httptest.NewRequest(http.MethodGet, "/api/shop/x", nil), httptest.NewRecorder())

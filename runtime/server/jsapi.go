@@ -52,7 +52,7 @@ func (a *assembly) readPages() {
 
 // jsapiRoutes are the paths of web pages.
 func (h *Host) jsapiRoutes(public *echo.Echo) {
-	public.Any("/jsapi/:app/sign", h.answerSign)
+	public.Any("/jsapi/:app/sign", h.afterCallbacks(h.answerSign))
 }
 
 // signed is what wx.config of a page takes, as JSON. No part needs an escape: an
