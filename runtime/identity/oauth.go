@@ -114,7 +114,14 @@ func (o *OAuth) Finish(ctx context.Context, c *OAuthConfig, code, state string, 
 	if err != nil { // the configuration has changed
 		return Landing{}, fmt.Errorf("%w: %w", ErrState, err)
 	}
-	r, first, err := o.take(ctx, &l, code)
+	if err := ctx.Err(); err != nil {
+		return Landing{}, fmt.Errorf("end a login: %w", err)
+	}
+	// A state that is used up has somebody who ends its login, even where the browser
+	// breaks off in between.
+	taking, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	r, first, err := o.take(taking, &l, code)
+	cancel()
 	if err != nil {
 		return Landing{}, err
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/weft-dev/weft/runtime/simulator"
+	"github.com/weft-dev/weft/runtime/store"
 	"github.com/weft-dev/weft/runtime/store/redis"
 	"github.com/weft-dev/weft/runtime/store/redis/redistest"
 	"github.com/weft-dev/weft/runtime/wechat"
@@ -277,6 +278,45 @@ func TestOAuthBrokenOff(t *testing.T) {
 	first.Wait()
 	if q.Get("ticket") == "" || f.exchanged() != 1 {
 		t.Errorf("%v, exchanged %d times", q, f.exchanged())
+	}
+}
+
+// hastyStore makes a change though its caller breaks off, and tells him nothing.
+type hastyStore struct {
+	store.Store
+	breakOff func()
+}
+
+// Apply implements store.Store.
+func (s hastyStore) Apply(ctx context.Context, op store.Op) (store.Result, error) {
+	res, err := s.Store.Apply(context.WithoutCancel(ctx), op)
+	s.breakOff()
+	if ctx.Err() != nil {
+		return store.Result{}, ctx.Err()
+	}
+	return res, err
+}
+
+// TestOAuthBrokenOffEarly: a browser breaks its first request off while the state is
+// used up; its second one gets the ticket.
+func TestOAuthBrokenOffEarly(t *testing.T) {
+	f := newOAuthTown(t)
+	b, code := f.begin(""), f.code(wechat.ScopeBase)
+	ctx, breakOff := context.WithCancel(t.Context())
+	hasty := *f.OAuth
+	hasty.store = hastyStore{f.store, breakOff}
+	if _, err := hasty.Finish(ctx, f.config, code, b.state, b.cookies); err != nil {
+		t.Error(err)
+	}
+	if _, q := f.land(b, code); q.Get("ticket") == "" || f.exchanged() != 1 {
+		t.Errorf("%v, exchanged %d times", q, f.exchanged())
+	}
+	unused := f.begin("")
+	if _, err := f.Finish(ctx, f.config, code, unused.state, unused.cookies); !errors.Is(err, context.Canceled) {
+		t.Errorf("a browser that has gone: %v", err)
+	}
+	if _, q := f.land(unused, f.code(wechat.ScopeBase)); q.Get("ticket") == "" {
+		t.Errorf("its state was used: %v", q)
 	}
 }
 
