@@ -29,6 +29,7 @@ type memStore struct {
 	appendTime time.Duration // before an Append takes effect
 	appends    int
 	writes     []string // the keys of each Append that took effect, joined
+	quota      int      // of the entry that came last
 }
 
 // Get and Apply keep single values; the engine sets and compares them and nothing
@@ -111,6 +112,7 @@ func (s *memStore) Append(ctx context.Context, _ string, hold time.Duration, ent
 	var claims []store.Claim
 	var keys []string
 	for i, en := range entries { // of one line
+		s.quota = en.Quota
 		have := i
 		if l := s.lines()[en.Line]; l != nil {
 			have += l.Depth.Ready + l.Depth.Delayed + l.Depth.Claimed

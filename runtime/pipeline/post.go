@@ -14,12 +14,16 @@ import (
 // a pipeline's dedupe over it, as long as that.
 const postKnown = 10 * time.Minute
 
+// awaitedQueue is how many entries an app may have that is out of service: the
+// default of limits.queue, its own isn't known.
+const awaitedQueue = 100_000
+
 // Errors of Post.
 var (
 	// ErrNoApp says that there is no such app, or that the engine was not started.
 	ErrNoApp = errors.New("there is no such app")
 	// ErrFull says that the app has as many entries in the durable queue as its
-	// limits.queue allows.
+	// limits.queue allows, or that of an app that says none.
 	ErrFull = errors.New("the app's durable queue is full")
 )
 
@@ -43,7 +47,7 @@ func (e *Engine) Post(ctx context.Context, app string, ev *hostapi.Event) error 
 	}
 	en := entry{event: *ev}
 	en.event.App, en.event.Attempt, en.event.Attrs, en.event.Reply = app, 1, nil, nil
-	keep, quota := postKnown, 0
+	keep, quota := postKnown, awaitedQueue
 	switch a := set.apps[app]; {
 	case a != nil:
 		en.pipeline, quota = a.pipe.name, a.limits.Queue

@@ -173,7 +173,8 @@ func TestPostRefused(t *testing.T) {
 	}
 }
 
-// TestPostAwaited: the event of an app that is out of service waits for it.
+// TestPostAwaited: the event of an app that is out of service waits for it, as one of
+// so many.
 func TestPostAwaited(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		p := &fake{}
@@ -186,6 +187,9 @@ func TestPostAwaited(t *testing.T) {
 		w.engine.Swap(gone)
 		if err := w.post("e1"); err != nil {
 			t.Fatal(err)
+		}
+		if w.store.quota != 100_000 { // limits.queue of an app that says none
+			t.Errorf("it may be one of %d", w.store.quota)
 		}
 		w.pass(time.Hour)
 		if p.runs.Load() != 0 {
