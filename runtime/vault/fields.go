@@ -48,12 +48,13 @@ func (v *Vault) Put(ctx context.Context, app, openid, field string, value []byte
 
 // Get returns a field of a user, or store.ErrNotFound. Where hosts change the
 // server's key one after the other, it is the newest value that any of them has
-// put. A value that none of the keys opens is ErrSealed.
+// put. A value that can't be opened doesn't stand in the way of another one; where
+// there is no other, it is ErrSealed.
 func (v *Vault) Get(ctx context.Context, app, openid, field string) ([]byte, error) {
 	if err := checkField(app, openid, field); err != nil {
 		return nil, fmt.Errorf("open a field: %w", err)
 	}
-	newest, found := uint64(0), []byte(nil)
+	newest, found, closed := uint64(0), []byte(nil), error(nil)
 	for _, k := range v.keys {
 		bucket, key := k.place(app, openid, field)
 		sealed, err := v.store.Get(ctx, bucket, key)
@@ -68,13 +69,17 @@ func (v *Vault) Get(ctx context.Context, app, openid, field string) ([]byte, err
 			err = ErrSealed
 		}
 		if err != nil {
-			return nil, fmt.Errorf("open %s: %w", field, err)
+			closed = fmt.Errorf("open %s: %w", field, err)
+			continue
 		}
 		if at := binary.BigEndian.Uint64(plain); found == nil || at > newest {
 			newest, found = at, plain[stampSize:]
 		}
 	}
-	if found == nil {
+	switch {
+	case found == nil && closed != nil:
+		return nil, closed
+	case found == nil:
 		return nil, fmt.Errorf("get %s: %w", field, store.ErrNotFound)
 	}
 	return found, nil

@@ -110,6 +110,28 @@ func TestFieldsKeyChange(t *testing.T) {
 	w.has("removed under the old one", old, "")
 }
 
+// A value that was spoilt under one key hides none that was put under the other.
+func TestFieldSpoilt(t *testing.T) {
+	w := newTown(t)
+	old, changed := w.vault(1), w.vault(2, 1)
+	w.put(old, "first", 0)
+	w.put(changed, "second", 0)
+	spoil := func(v *Vault) {
+		bucket, key := v.keys[0].place("shop", testOpenID, Phone)
+		if _, err := w.store.Apply(t.Context(), store.Op{Kind: store.Set, Bucket: bucket, Key: key, Value: []byte("spoilt")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	spoil(old)
+	w.has("spoilt under the old key", changed, "second")
+	spoil(changed)
+	if got, err := changed.Get(t.Context(), "shop", testOpenID, Phone); !errors.Is(err, ErrSealed) {
+		t.Errorf("spoilt under both: %q, %v", got, err)
+	}
+	w.put(changed, "third", 0)
+	w.has("put again", changed, "third")
+}
+
 // A sealed value that was moved to another user, app or field is not opened there.
 func TestFieldIsBound(t *testing.T) {
 	w := newTown(t)
