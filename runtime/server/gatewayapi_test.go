@@ -395,7 +395,8 @@ func TestGatewayReload(t *testing.T) {
 // TestGatewayAfterTheEnd: a request that comes after the last generation was retired
 // is answered, and doesn't wait for another one.
 func TestGatewayAfterTheEnd(t *testing.T) {
-	h, last := new(Host), new(generation)
+	page := &pages{appID: testAppID, hosts: map[string]bool{"https://www.acme.cn": true}}
+	h, last := new(Host), &generation{assembly: &assembly{pages: map[string]*pages{"shop": page}}}
 	h.current.Store(last)
 	if err := last.retire(t.Context()); err != nil {
 		t.Fatal(err)
@@ -403,7 +404,9 @@ func TestGatewayAfterTheEnd(t *testing.T) {
 	for _, answer := range []echo.HandlerFunc{h.answerAPI, h.answerCredential, h.answerSign} {
 		ended := make(chan error, 1)
 		go func() {
-			ec := echo.New().NewContext(httptest.NewRequest(http.MethodGet, "/api/shop/x", nil), httptest.NewRecorder())
+			ec := echo.New().NewContext(httptest.NewRequest(http.MethodGet, "/api/shop/x?url=https%3A%2F%2Fwww.acme.cn%2F", nil), httptest.NewRecorder())
+			ec.SetParamNames("app")
+			ec.SetParamValues("shop")
 			ended <- answer(ec)
 		}()
 		select {

@@ -106,6 +106,9 @@ func (h *Host) ticket(ec echo.Context, app string) (gateway.Credential, error) {
 		}
 	}
 	g := h.inUse()
+	if g == nil {
+		return gateway.Credential{}, errStopping
+	}
 	defer g.leave()
 	o, ok := g.assembly.outlets[app]
 	if !ok {
