@@ -17,7 +17,7 @@ endif
 EXTISM   := runtime/sandbox/testdata/extism
 
 .DEFAULT_GOAL := help
-.PHONY: help build plugins run test check bench bars fuzz differential deps clean
+.PHONY: help build plugins run shop test check bench bars fuzz differential deps clean
 
 help: ## lists these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -30,6 +30,10 @@ plugins: build ## compiles every plugin of plugins/ to WebAssembly
 
 run: plugins ## builds all and serves pipeline.yaml
 	bin/weft serve -c pipeline.yaml
+
+shop: plugins ## builds all and serves examples/shop, with a fake WeChat
+	$(GO) build -o bin/shop-wechat ./examples/shop/wechat
+	node examples/shop/start.js
 
 test: deps plugins ## runs the cases, and every test with the race detector, long ones shortened
 	bin/weft test

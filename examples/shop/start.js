@@ -21,7 +21,7 @@ function stop(code) {
   if (stopping) return
   stopping = true
   process.exitCode = code
-  for (const child of running) child.kill('SIGINT')
+  for (const child of running) child.kill('SIGTERM')
 }
 
 // start resolves when the part says that it is ready.
@@ -46,7 +46,8 @@ function start(part) {
 }
 
 async function main() {
-  process.on('SIGINT', () => stop(0))
+  // Ctrl-C reaches all of them by itself; a second signal would cut the host off.
+  process.once('SIGINT', () => { stopping = true })
   process.on('SIGTERM', () => stop(0))
   for (const part of parts) {
     if (stopping) return

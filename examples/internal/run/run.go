@@ -43,11 +43,7 @@ func New(t testing.TB) *Example {
 	repository := filepath.Join(here, "..", "..")
 	e := &Example{root: t.TempDir(), dir: filepath.Join("examples", filepath.Base(here))}
 	e.copyFiles(t, here)
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(e.root, "bin", "weft"), "./runtime/cmd/weft")
-	build.Dir = repository
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v: %s", err, out)
-	}
+	e.Build(t, "weft", "./runtime/cmd/weft")
 	modules, err := filepath.Glob(filepath.Join(repository, "plugins", "*", "plugin.yaml"))
 	if err != nil || len(modules) == 0 {
 		t.Fatalf("the project's plugins: %v, %v", modules, err)
@@ -165,6 +161,17 @@ func (e *Example) Command(t testing.TB, argv ...string) string {
 	return out.String()
 }
 
+// Build compiles a program of the repository into the copy's bin.
+func (e *Example) Build(t testing.TB, name, pkg string) {
+	t.Helper()
+	out := filepath.Join(e.root, "bin", name)
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", out, pkg)
+	cmd.Dir = filepath.Join("..", "..") // of the folder of the test
+	if said, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("go build %s: %v: %s", pkg, err, said)
+	}
+}
+
 // Config is the path of the copy's pipeline.yaml for commands.
 func (e *Example) Config() string { return filepath.Join(e.dir, "pipeline.yaml") }
 
@@ -220,7 +227,7 @@ type Program struct {
 func (e *Example) Start(t testing.TB, ready string, argv ...string) *Program {
 	t.Helper()
 	p := &Program{cmd: exec.Command(argv[0], argv[1:]...), over: make(chan struct{})}
-	p.cmd.Dir = e.root
+	p.cmd.Dir, p.cmd.SysProcAttr = e.root, &syscall.SysProcAttr{Setpgid: true}
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -265,9 +272,12 @@ func (p *Program) Log() string {
 	return p.log.String()
 }
 
-// Kill ends the program at once, if it runs, and waits for its end.
+// signal reaches what the program has started, too.
+func (p *Program) signal(s syscall.Signal) error { return syscall.Kill(-p.cmd.Process.Pid, s) }
+
+// Kill ends the program at once, with what it has started, and waits for its end.
 func (p *Program) Kill() {
-	_ = p.cmd.Process.Kill() // it may be gone
+	_ = p.signal(syscall.SIGKILL) // it may be gone
 	<-p.over
 }
 
@@ -275,7 +285,7 @@ func (p *Program) Kill() {
 // well.
 func (p *Program) Stop(t testing.TB) {
 	t.Helper()
-	if err := p.cmd.Process.Signal(syscall.SIGINT); err != nil {
+	if err := p.signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
 	select {

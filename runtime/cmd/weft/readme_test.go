@@ -248,7 +248,7 @@ func (u *newUser) blocks(t *testing.T, file string) []block {
 
 // serves tells whether the block is to be left running.
 func (b block) serves() bool {
-	return b.lang == "sh" && (strings.TrimSpace(b.text) == "make run" || strings.HasPrefix(b.text, "bin/weft serve "))
+	return b.lang == "sh" && (slices.Contains([]string{"make run", "make shop"}, strings.TrimSpace(b.text)) || strings.HasPrefix(b.text, "bin/weft serve "))
 }
 
 // try does what a block of README.md says.
