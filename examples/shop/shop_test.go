@@ -91,6 +91,11 @@ func (s *shop) logsIn(t *testing.T) {
 		if got, _, _ := strings.Cut(b.at(), "#"); got != s.Address(page) {
 			t.Errorf("the browser is at %s", got)
 		}
+		var displayed bool
+		b.script(`return document.getElementById("login").checkVisibility()`, &displayed)
+		if displayed {
+			t.Error("who is logged in is asked to log in")
+		}
 		s.heard(t, "login of shop, new_user true", i+1)
 		s.keepsSecrets(t, b)
 		if dir := os.Getenv("WEFT_SCREENSHOTS"); dir != "" {

@@ -74,11 +74,12 @@ func TestREADME(t *testing.T) {
 func (u *newUser) follow(t *testing.T, file string) {
 	t.Helper()
 	before := len(u.hosts)
-	for _, b := range u.blocks(t, file) {
+	blocks := u.blocks(t, file)
+	for i, b := range blocks {
 		switch {
 		case b.serves():
 			u.hosts = append(u.hosts, startHost(t, u.dir, "sh", "-e", "-c", b.text))
-		case strings.HasPrefix(b.text, "node "):
+		case strings.HasPrefix(b.text, "node ") && (i+1 == len(blocks) || blocks[i+1].lang != "text"): // it prints nothing: it listens
 			startProgram(t, u.dir, b.text)
 		default:
 			if !t.Run(b.name, func(t *testing.T) { u.try(t, b) }) {
