@@ -45,6 +45,12 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	compileCache = dir
+	if into := os.Getenv("WEFT_TEST_OUTPUT"); into != "" {
+		if testOutput, err = os.CreateTemp(into, "server-*.log"); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
 	spareProcessor() // as Serve
 	code := m.Run()
 	if err := os.RemoveAll(dir); err != nil {
@@ -52,6 +58,10 @@ func TestMain(m *testing.M) {
 	}
 	os.Exit(code)
 }
+
+// testOutput takes all that the hosts of this run log, for .ci/search; nil: nobody
+// searches.
+var testOutput *os.File
 
 // compileCache is the folder of compiled plugins.
 var compileCache string
@@ -105,6 +115,11 @@ type syncBuffer struct {
 func (b *syncBuffer) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if testOutput != nil {
+		if n, err := testOutput.Write(p); err != nil {
+			return n, err
+		}
+	}
 	return b.buf.Write(p)
 }
 

@@ -252,7 +252,8 @@ func (w *WeChat) session(a *app, openID string) string {
 		for i := range key {
 			key[i] = byte(w.random.UintN(256))
 		}
-		a.sessions[openID] = base64.StdEncoding.EncodeToString(key[:])
+		// The mark is base64, of 6 bytes.
+		a.sessions[openID] = SessionKeyMark + base64.StdEncoding.EncodeToString(key[6:])
 	}
 	return a.sessions[openID]
 }

@@ -215,10 +215,22 @@ func (w *WeChat) Issued() []string {
 	return all
 }
 
-// value makes up a credential's value of so many characters.
+// Marks of what may stand in no log or error, whichever value it is: each token,
+// ticket and code has SecretMark after its first characters, and each session_key
+// begins with SessionKeyMark.
+const (
+	SecretMark     = "FakeSecret"
+	SessionKeyMark = "FakeSess"
+)
+
+// value makes up a credential's value of so many characters; prefix "": of what is
+// no secret.
 func (w *WeChat) value(prefix string, length int) string {
 	const alphabet = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
 	b := append(make([]byte, 0, length), prefix...)
+	if prefix != "" {
+		b = append(b, SecretMark...)
+	}
 	for len(b) < length {
 		b = append(b, alphabet[w.random.IntN(len(alphabet))])
 	}

@@ -208,6 +208,11 @@ type lockedBuffer struct {
 func (l *lockedBuffer) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if testOutput != nil {
+		if n, err := testOutput.Write(p); err != nil {
+			return n, err
+		}
+	}
 	return l.b.Write(p)
 }
 

@@ -24,6 +24,12 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	testFolder = dir
+	if into := os.Getenv("WEFT_TEST_OUTPUT"); into != "" {
+		if testOutput, err = os.CreateTemp(into, "weft-*.log"); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
 	code := m.Run()
 	if err := os.RemoveAll(dir); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -31,8 +37,12 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// testFolder is of this run.
-var testFolder string
+// testFolder is of this run. testOutput takes all that its hosts write, for
+// .ci/search; nil: nobody searches.
+var (
+	testFolder string
+	testOutput *os.File
+)
 
 // TestScripts runs testdata/script: the commands as a user types them. They are
 // the program as users have it: under the race detector it compiles a plugin ten
