@@ -320,6 +320,47 @@ func TestOAuthBrokenOffEarly(t *testing.T) {
 	}
 }
 
+// TestOAuthSessionNotKept: a ticket whose session could not be begun is still good.
+func TestOAuthSessionNotKept(t *testing.T) {
+	f := newOAuthTown(t)
+	_, q := f.land(f.begin(""), f.code(wechat.ScopeBase))
+	failing := *f.OAuth
+	failing.sessions = newSessions(t, &interposed{Store: f.store, after: func(store.Result, error) (store.Result, error) {
+		return store.Result{}, errors.New("the disk is full")
+	}}, f.now, testKey(1))
+	if _, err := failing.Login(t.Context(), f.config, q.Get("ticket")); !errors.Is(err, ErrKept) {
+		t.Errorf("the store fails: %v", err)
+	}
+	l, err := f.Login(t.Context(), f.config, q.Get("ticket"))
+	if err != nil || !l.NewUser {
+		t.Errorf("again: %+v %v", l, err)
+	}
+}
+
+// TestOAuthTicketTwice: who shows a ticket while another one redeems it gets nothing,
+// and leaves no session.
+func TestOAuthTicketTwice(t *testing.T) {
+	f := newOAuthTown(t)
+	_, q := f.land(f.begin(""), f.code(wechat.ScopeBase))
+	var begun store.Op
+	slow := *f.OAuth
+	slow.sessions = newSessions(t, &interposed{Store: f.store, before: func(op store.Op) {
+		if op.Kind != store.CompareAndSet {
+			return
+		}
+		begun = op
+		if _, err := f.Login(t.Context(), f.config, q.Get("ticket")); err != nil {
+			t.Errorf("who is faster: %v", err)
+		}
+	}}, f.now, testKey(1))
+	if l, err := slow.Login(t.Context(), f.config, q.Get("ticket")); !errors.Is(err, ErrTicket) || l.Token != "" {
+		t.Errorf("who is slower: %+v %v", l, err)
+	}
+	if _, err := f.store.Get(t.Context(), begun.Bucket, begun.Key); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("its session: %v", err)
+	}
+}
+
 // TestOAuthRefused: what WeChat says against a login is told to the page, and no
 // more than that.
 func TestOAuthRefused(t *testing.T) {

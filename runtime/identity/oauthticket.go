@@ -118,17 +118,18 @@ func (o *OAuth) Login(ctx context.Context, c *OAuthConfig, ticket string) (Login
 	if err := o.events.Post(ctx, e); err != nil {
 		return Login{}, kept(fmt.Errorf("a login's event: %w", err))
 	}
-	if err := o.redeem(ctx, app, ticket); err != nil {
-		return Login{}, kept(err)
-	}
-	if isNew {
-		if err := steady(ctx, func() error { return o.vault.Put(ctx, app, u.OpenID, webLogin, nil, 0) }); err != nil {
-			return Login{}, kept(err)
-		}
-	}
+	// The session comes before the ticket is gone: where it can't be begun, the ticket
+	// is still good.
 	tokens, err := o.sessions.Begin(ctx, c.Session, u)
 	if err != nil {
 		return Login{}, kept(err)
+	}
+	if err := o.redeem(ctx, app, ticket); err != nil {
+		o.sessions.drop(ctx, app, tokens)
+		return Login{}, kept(err)
+	}
+	if isNew { // Without it the next login is taken for the first one, which is less than this one is worth.
+		_ = steady(ctx, func() error { return o.vault.Put(ctx, app, u.OpenID, webLogin, nil, 0) })
 	}
 	return Login{tokens, isNew}, nil
 }

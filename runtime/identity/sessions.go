@@ -208,6 +208,14 @@ func (s *Sessions) end(ctx context.Context, app string, id sessionID) error {
 	return fmt.Errorf("%w: its refresh token was used twice, which has ended it", ErrSession)
 }
 
+// drop ends a session that has just begun and whose tokens nobody gets. One that
+// can't be ended now ends with its refresh token.
+func (s *Sessions) drop(ctx context.Context, app string, t Tokens) {
+	if begun, err := s.readRefresh(app, t.RefreshToken); err == nil {
+		_ = s.end(ctx, app, begun.id)
+	}
+}
+
 // Verify returns the session of a JWT, the text after "Bearer ". ErrSession: it is
 // not one of ours for this app, has expired, or its session has ended.
 func (s *Sessions) Verify(ctx context.Context, app, bearer string) (Session, error) {
