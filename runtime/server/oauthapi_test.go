@@ -31,6 +31,7 @@ func oauthSections(base string) string {
 type loginTown struct {
 	*gatewayTown
 	hosts []*testHost
+	files []string // their configurations
 	mu    sync.Mutex
 	told  strings.Builder
 }
@@ -59,8 +60,9 @@ func newLoginTown(t *testing.T, hosts int) *loginTown {
 			t.Fatal(err)
 		}
 		l.hosts = append(l.hosts, startHost(t, file))
+		l.files = append(l.files, file)
 	}
-	l.gatewayTown = &gatewayTown{testHost: l.hosts[0], wechat: w}
+	l.gatewayTown = &gatewayTown{testHost: l.hosts[0], wechat: w, file: l.files[0]}
 	return l
 }
 
@@ -279,6 +281,40 @@ func TestWebLoginRefused(t *testing.T) {
 	if len(l.log.lines(t, "login refused")) == 0 {
 		t.Error("the log says nothing")
 	}
+}
+
+// TestWebLoginReload: logins that are under way go on with what a reload has changed:
+// another app_secret, a redirect that is no more, an app that has no login any more.
+func TestWebLoginReload(t *testing.T) {
+	l := newLoginTown(t, 1)
+	reload := func(old, text string) {
+		t.Helper()
+		replaceIn(t, l.file, old, text)
+		if r, err := l.Reload(t.Context(), "test"); err != nil || r.Result != reloadOK {
+			t.Fatalf("%+v %v", r, err)
+		}
+	}
+	const changed = "0123456789abcdefTheNextSecret"
+	cookie, state := l.begin(t)
+	l.wechat.Set(simulator.App{ID: testAppID, Secret: changed})
+	reload(testSecret, changed)
+	ticket := ticketIn(t, l.back(0, cookie, state, l.code()))
+	if ticket == "" {
+		t.Fatal("with another secret nobody logs in")
+	}
+	cookie, state = l.begin(t)
+	const redirects = `redirects: ["https://www.acme.cn/"], claims`
+	reload(redirects, `redirects: ["https://www.acme.cn/shop"], claims`)
+	if w := l.back(0, cookie, state, l.code()); w.Code != http.StatusForbidden || w.Header().Get("Location") != "" {
+		t.Errorf("to a redirect that is no more: %d %v", w.Code, w.Header())
+	}
+	reload(`, oauth: { redirects: ["https://www.acme.cn/shop"], claims: [openid, unionid] }`, "")
+	for what, w := range map[string]*httptest.ResponseRecorder{"callback": l.back(0, cookie, state, l.code()), "ticket": l.redeem(0, "shop", ticket)} {
+		if w.Code != http.StatusNotFound {
+			t.Errorf("%s without oauth: %d %s", what, w.Code, w.Body)
+		}
+	}
+	l.quiet(t, changed)
 }
 
 // TestWebLoginApps: what an app can't have is said by each path.
