@@ -434,6 +434,23 @@ func TestMiniDecryptPhone(t *testing.T) {
 	}
 }
 
+// TestMiniDecryptPhoneAgain: the same data is the same event, however it is wrapped.
+func TestMiniDecryptPhoneAgain(t *testing.T) {
+	c := newTown(t)
+	_, s := c.login()
+	e := c.sealed(c.marked(`"phoneNumber":"13900001111","purePhoneNumber":"13900001111","countryCode":"86",`))
+	wrapped := e
+	wrapped.Data = e.Data[:40] + "\r\n " + e.Data[40:] + "\n"
+	for _, e := range []Encrypted{e, wrapped} {
+		if _, err := c.Decrypt(t.Context(), c.app, s, e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if events := c.events.all(); len(events) != 2 { // of the login, and one
+		t.Errorf("%+v", events)
+	}
+}
+
 // TestMiniSealed: neither number nor session_key nor openid stands anywhere in the
 // data folder.
 func TestMiniSealed(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/weft-dev/weft/runtime/store"
 	"github.com/weft-dev/weft/runtime/vault"
@@ -63,7 +64,8 @@ func (m *Mini) Decrypt(ctx context.Context, a MiniApp, s Session, e Encrypted) (
 	if raw := fields["openId"]; raw != nil && text(raw) != s.OpenID {
 		return nil, ErrOther
 	}
-	return m.show(ctx, a, s, fields, eventID(EventPhone, s.App, e.Data))
+	// However the base64 is wrapped, it is one event.
+	return m.show(ctx, a, s, fields, eventID(EventPhone, s.App, strings.Join(strings.Fields(e.Data), "")))
 }
 
 // show makes of data what its user's client may see. id is of its event, if any.
