@@ -39,7 +39,7 @@ test: deps plugins ## runs the cases, and every test with the race detector, lon
 	bin/weft test
 	bin/weft test examples/sample.cases.yaml
 	@set -e; for file in examples/*/pipeline.yaml; do echo "bin/weft test -c $$file"; bin/weft test -c "$$file"; done
-	.ci/search $(GO) test -race -timeout 14m ./...
+	.ci/search $(GO) test -race -timeout 25m ./...
 
 check: ## format, vet and lint, tests included
 	@unformatted="$$($(GO) tool gofumpt -l .)"; \
