@@ -44,7 +44,7 @@ func (p *callTime) moved() {
 func (p *callTime) rest() { p.timer.Stop() }
 
 // resume goes on with what was left of it, as if it had never rested.
-func (p *callTime) resume() { p.timer.Reset(max(p.left(), 0)) }
+func (p *callTime) resume() { p.timer.Reset(max(p.left(), atOnce)) }
 
 // left is what is left of the time.
 func (p *callTime) left() time.Duration { return time.Until(time.Unix(0, p.end.Load())) }

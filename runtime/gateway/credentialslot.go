@@ -187,7 +187,7 @@ func (s *slot) start() {
 
 // keep runs rounds until ctx ends.
 func (s *slot) keep(ctx context.Context) {
-	timer := time.NewTimer(0)
+	timer := time.NewTimer(atOnce)
 	defer timer.Stop()
 	for {
 		select {
@@ -206,6 +206,11 @@ func (s *slot) keep(ctx context.Context) {
 
 // minRest is what lies between two rounds that nobody asked for.
 const minRest = 10 * time.Millisecond
+
+// atOnce is the wait of a timer that is due already. It isn't zero because two
+// such timers at one time crash the race detector in a bubble of
+// testing/synctest (golang/go#78156, Go 1.26).
+const atOnce = time.Nanosecond
 
 // begin makes the round that callers wait for the one that runs.
 func (s *slot) begin() *round {

@@ -157,7 +157,7 @@ func (q *quotas) keep(ctx context.Context) {
 			wait()
 		}
 	}()
-	timer := time.NewTimer(0)
+	timer := time.NewTimer(atOnce)
 	defer timer.Stop()
 	for away := false; ; {
 		select {

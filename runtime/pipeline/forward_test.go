@@ -26,9 +26,7 @@ type service struct {
 }
 
 func (s *service) wait(ctx context.Context) error {
-	select {
-	case <-time.After(s.delay):
-	case <-ctx.Done():
+	if !pause(ctx, s.delay) {
 		return ctx.Err()
 	}
 	if s.failures.Add(-1) >= 0 {

@@ -39,12 +39,10 @@ func (f *fake) Wants(typ, event string) bool { return f.wants == nil || f.wants(
 // takes makes a plugin that needs d and then answers text.
 func takes(d time.Duration, text string) *fake {
 	return &fake{handle: func(ctx context.Context, _ *Call) (Result, error) {
-		select {
-		case <-time.After(d):
-			return Result{Reply: textReply(text), ReplySet: true}, nil
-		case <-ctx.Done():
+		if !pause(ctx, d) {
 			return Result{}, ctx.Err()
 		}
+		return Result{Reply: textReply(text), ReplySet: true}, nil
 	}}
 }
 

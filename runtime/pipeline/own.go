@@ -52,6 +52,9 @@ func (e *Engine) takeTurn(r *run) {
 
 // pause waits for d; false: ctx ended first.
 func pause(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
