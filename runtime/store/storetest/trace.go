@@ -3,7 +3,6 @@ package storetest
 import (
 	"bufio"
 	"bytes"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -99,27 +98,28 @@ type opened struct {
 	text  string
 }
 
+// A line can be megabytes long: these match its head only.
 var (
-	threadAndRest = regexp.MustCompile(`^(\d+) +(.*)$`)
-	resumedCall   = regexp.MustCompile(`^<\.\.\. \w+ resumed>(.*)$`)
-	callStart     = regexp.MustCompile(`^\w+\(`)
+	threadHead  = regexp.MustCompile(`^(\d+) +`)
+	resumedHead = regexp.MustCompile(`^<\.\.\. \w+ resumed>`)
+	callStart   = regexp.MustCompile(`^\w+\(`)
 )
 
 const unfinished = " <unfinished ...>"
 
 func (t *tracer) line(n int, line string) error {
-	m := threadAndRest.FindStringSubmatch(line)
+	m := threadHead.FindStringSubmatch(line)
 	if m == nil {
 		return fmt.Errorf("it does not begin with a thread: %.40q", line)
 	}
-	thread, text, begin := m[1], m[2], n
-	if r := resumedCall.FindStringSubmatch(text); r != nil {
+	thread, text, begin := m[1], line[len(m[0]):], n
+	if r := resumedHead.FindString(text); r != "" {
 		o := t.open[thread]
 		if o == nil {
 			return nil // it began before strace looked
 		}
 		delete(t.open, thread)
-		begin, text = o.begin, o.text+r[1]
+		begin, text = o.begin, o.text+text[len(r):]
 	} else if !callStart.MatchString(text) {
 		return nil // an exit, or a signal
 	}
@@ -137,7 +137,7 @@ func (t *tracer) line(n int, line string) error {
 }
 
 var (
-	callResult = regexp.MustCompile(`\) += (-?\d+)[^"]*$`)
+	callResult = regexp.MustCompile(`\) += (-?\d+)[^"]*$`) // of what follows the data
 	descriptor = regexp.MustCompile(`^\d+(?:<([^>]*)>)?`)
 	lastNumber = regexp.MustCompile(`, (\d+)$`)
 )
@@ -149,12 +149,13 @@ func parseCall(text string) (Call, error) {
 		return Call{}, fmt.Errorf("no call: %.40q", text)
 	}
 	c := Call{Name: name, Result: -1}
-	if m := callResult.FindStringSubmatchIndex(args); m != nil {
-		n, err := strconv.ParseInt(args[m[2]:m[3]], 10, 64)
+	after := strings.LastIndexByte(args, '"') + 1
+	if m := callResult.FindStringSubmatchIndex(args[after:]); m != nil {
+		n, err := strconv.ParseInt(args[after+m[2]:after+m[3]], 10, 64)
 		if err != nil {
 			return Call{}, fmt.Errorf("the result of %s: %w", name, err)
 		}
-		c.Result, args = n, args[:m[0]]
+		c.Result, args = n, args[:after+m[0]]
 	}
 	fd := descriptor.FindStringSubmatch(args)
 	if fd == nil {
@@ -192,18 +193,19 @@ func parseCall(text string) (Call, error) {
 func unescape(s string) ([]byte, error) {
 	out := make([]byte, 0, len(s)/4+1)
 	for len(s) > 0 {
-		if !strings.HasPrefix(s, `\x`) {
-			out, s = append(out, s[0]), s[1:]
-			continue
+		head, rest, escaped := strings.Cut(s, `\x`)
+		out, s = append(out, head...), rest
+		if !escaped {
+			break
 		}
-		if len(s) < 4 {
+		if len(s) < 2 {
 			return nil, fmt.Errorf("a character is cut short: %q", s)
 		}
-		b, err := hex.DecodeString(s[2:4])
+		b, err := strconv.ParseUint(s[:2], 16, 8)
 		if err != nil {
-			return nil, fmt.Errorf("no character: %q: %w", s[:4], err)
+			return nil, fmt.Errorf("no character: %q: %w", `\x`+s[:2], err)
 		}
-		out, s = append(out, b...), s[4:]
+		out, s = append(out, byte(b)), s[2:]
 	}
 	return out, nil
 }
