@@ -310,6 +310,33 @@ func TestAgain(t *testing.T) {
 	})
 }
 
+// again is queue for the last delivery, however soon that comes, and where no
+// record tells of the first one: then by the time that it was signed at.
+func TestAgainEnds(t *testing.T) {
+	for name, tc := range map[string]struct{ answerWithin, dedupe time.Duration }{
+		"soon":                 {2 * time.Second, time.Minute},
+		"dedupe off":           {4500 * ms, 0},
+		"soon, and dedupe off": {2 * time.Second, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *world) {
+				w.pipe.AnswerWithin, w.pipe.Dedupe = tc.answerWithin, tc.dedupe
+				w.stage("broken", failing("upstream")).OnError = &config.OnError{Kind: config.Again}
+				w.up()
+				defer w.down()
+				for i, want := range []string{outcomeAgain, outcomeAgain, outcomeQueued} {
+					if a := w.deliver("e1"); a.Outcome != want {
+						t.Errorf("delivery %d: %+v", i+1, a)
+					}
+				}
+				if n := len(w.store.list()); n != 1 {
+					t.Errorf("%d entries", n)
+				}
+			})
+		})
+	}
+}
+
 // again with a run that is slow: those who wait with it get it, too, and an
 // entry that was being made is taken back.
 func TestAgainWhileWaiting(t *testing.T) {

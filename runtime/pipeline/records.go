@@ -29,7 +29,7 @@ type record struct {
 	indexed bool // dedupe: the ledger finds it by its id
 	state   recordState
 	answer  Answer        // of a given one; its Reply goes when dedupe is over
-	first   time.Time     // arrival of the first delivery
+	first   time.Time     // arrival of the first delivery; without dedupe as its timestamp says
 	attempt uint32        // runs so far
 	run     *run          // under way, until its stages end
 	keeper  *keeper       // the latest of its entry in the durable queue, until that has ended
@@ -104,6 +104,9 @@ func (l *ledger) join(a *app, d *Delivery) (r *run, first bool, answer Answer, e
 	}
 	if rec == nil {
 		rec = &record{id: d.Event.ID, first: d.Arrived, dedupe: a.pipe.dedupe, known: d.Timestamp.Add(d.MaxSkew)}
+		if rec.dedupe == 0 { // this may be a repeat, which carries the first one's timestamp
+			rec.first = d.Arrived.Add(-max(now.Sub(d.Timestamp), 0))
+		}
 		l.add(rec)
 	}
 	l.unsettle(rec)

@@ -7,8 +7,12 @@ import (
 )
 
 // againLimit is how long after the first delivery on_error: again still makes
-// WeChat repeat: after the last delivery nobody would.
+// WeChat repeat, at most: after the last delivery nobody would.
 const againLimit = 8 * time.Second
+
+// againLimit is the pipeline's. WeChat repeats twice, each time once it was
+// answered: the last delivery comes after two times answer_within.
+func (p *pipe) againLimit() time.Duration { return min(againLimit, 2*p.answerWithin) }
 
 // settle gives a run its end: the answer to its deliveries, or what the durable
 // queue has to know. It returns how the stages ended after all: an again that
@@ -17,7 +21,7 @@ func (e *Engine) settle(r *run, w *walk, end flow) flow {
 	switch end {
 	case again:
 		if !r.durable {
-			if k, ok := e.ledger.again(r, againLimit); ok {
+			if k, ok := e.ledger.again(r, r.app.pipe.againLimit()); ok {
 				k.finish(ending{kind: endAck})
 				return again
 			}
