@@ -76,6 +76,7 @@ type Engine struct {
 	stopClaims context.CancelFunc
 	wake       chan struct{}  // of capacity 1: the queue has changed
 	crew       *crew          // of the durable runs
+	looks      looks          // the dispatcher's
 	wg         sync.WaitGroup // keepers, the dispatcher and what it takes up, the crew; the ledger waits for runs
 }
 
@@ -93,11 +94,10 @@ func NewEngine(opt Options) (*Engine, error) {
 	host := strings.ToValidUTF8(opt.Host[:min(len(opt.Host), 64)], "") + "." + rand.Text()
 	e := &Engine{
 		store: opt.Store, metrics: opt.Metrics, log: opt.Logger, wake: make(chan struct{}, 1),
-		crew:      newCrew(opt.Inflight),
+		crew: newCrew(opt.Inflight), looks: looks{},
 		keyPrefix: host + ".",
 	}
-	e.ledger.evicted, e.ledger.room.most = opt.Metrics.RecordEvicted, opt.Inflight
-	e.ledger.evicted, e.ledger.clock = opt.Metrics.RecordEvicted, opt.Now
+	e.ledger.evicted, e.ledger.clock, e.ledger.room.most = opt.Metrics.RecordEvicted, opt.Now, opt.Inflight
 	if opt.Shared != nil {
 		e.fleet = newFleet(opt.Shared, host, e.metrics, e.log, e.ledger.now)
 		e.ledger.shared = true

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -86,6 +87,53 @@ func TestOrderUser(t *testing.T) {
 		}
 		w.store.mustBeEmpty(t)
 	})
+}
+
+// A user's long backlog is looked at so often a second and not more, and it
+// holds up no other user's entry that stands behind it.
+func TestOrderBacklog(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		const backlog = 3 * busyLooks
+		order := orderWorld(w, 100*ms)
+		add := func(id, user string) {
+			en := entry{pipeline: "main", event: *userEvent(id, user)}
+			w.store.entries = append(w.store.entries, &memEntry{Info: store.Info{Key: id, Line: "shop", Value: en.append(nil), Ready: time.Now()}})
+		}
+		for i := range backlog {
+			add(fmt.Sprint("e", i), "oUser")
+		}
+		add("x", "oOther")
+		counted := &countingStore{memStore: w.store}
+		w.queue = counted
+		w.pipe.Dedupe = 0
+		w.up()
+		defer w.down()
+		w.pass(0)
+		if got := order.all(); !slices.Equal(got[:2], []string{"e0", "x"}) {
+			t.Errorf("order %v", got)
+		}
+		w.pass(900 * ms)
+		before := counted.released.Load() // each once
+		const seconds = 10
+		w.pass(seconds * time.Second)
+		if n := counted.released.Load() - before; before > backlog || n > seconds*busyLooks || n < (seconds-2)*busyLooks {
+			t.Errorf("%d entries are put off at first, then %d in %d s", before, n, seconds)
+		}
+		if n := len(order.all()); n < 10*seconds {
+			t.Errorf("%d runs in %d s", n, seconds)
+		}
+	})
+}
+
+// countingStore counts the entries that are given back.
+type countingStore struct {
+	*memStore
+	released atomic.Int64
+}
+
+func (s *countingStore) Release(ctx context.Context, q string, c store.Claim, delay time.Duration) error {
+	s.released.Add(1)
+	return s.memStore.Release(ctx, q, c, delay)
 }
 
 // An event whose deadline passes while it waits for its turn has not run: it is

@@ -13,11 +13,12 @@ import (
 const (
 	maxBatch = 16 // entries claimed in one call
 
-	minPoll  = 10 * time.Millisecond
-	maxPoll  = 15 * time.Second
-	hostPoll = time.Second // where another host may append
-	errPause = time.Second // after an error of the store
-	busyWait = time.Second // before an entry is looked at again whose user or event is busy
+	minPoll   = 10 * time.Millisecond
+	maxPoll   = 15 * time.Second
+	hostPoll  = time.Second // where another host may append
+	errPause  = time.Second // after an error of the store
+	busyWait  = time.Second // before an entry is looked at again whose user or event is busy, at least
+	busyLooks = 1000        // at entries of one app whose users are busy, in that time
 
 	awaitedWait = time.Minute // likewise, of an app that is out of service
 
@@ -151,7 +152,7 @@ func (e *Engine) revive(c store.Claim) (*run, *keeper, ending) {
 	}
 	if key, ok := r.userKey(); ok {
 		if r.ticket, ok = e.locks.take(key, true); !ok {
-			return nil, k, ending{kind: endRelease, tries: c.Tries, delay: busyWait}
+			return nil, k, ending{kind: endRelease, tries: c.Tries, delay: e.looks.after(key.app, e.ledger.now())}
 		}
 	}
 	end, leaving, ok := e.ledger.adopt(r, k, en.known)
@@ -164,6 +165,28 @@ func (e *Engine) revive(c store.Claim) (*run, *keeper, ending) {
 		return nil, k, end
 	}
 	return r, k, ending{}
+}
+
+// looks are, by app, the last entries that found their user's line full: they are
+// to be looked at again together. The dispatcher uses them.
+type looks map[string]struct {
+	at time.Time
+	n  int
+}
+
+// after is how long the next such entry waits: busyLooks of an app are looked at
+// in each busyWait, however long the backlog of a user is.
+func (l looks) after(app string, now time.Time) time.Duration {
+	last, soon := l[app], now.Add(busyWait)
+	switch {
+	case soon.Sub(last.at) >= busyWait:
+		last.at, last.n = soon, 0
+	case last.n == busyLooks:
+		last.at, last.n = last.at.Add(busyWait), 0
+	}
+	last.n++
+	l[app] = last
+	return max(last.at.Sub(now), busyWait)
 }
 
 // begin finds where the run of an entry begins. It returns the name of a stage
