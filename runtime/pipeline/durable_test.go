@@ -257,6 +257,41 @@ func TestTriesAndDeadLetter(t *testing.T) {
 	})
 }
 
+// A long backlog of a plugin that is busy or fused is tried so often a second and
+// not more, and all of it is run soon when the plugin is back.
+func TestBacklogOfFused(t *testing.T) {
+	for _, reason := range []string{"busy", "fused"} {
+		bubble(t, func(t *testing.T, w *world) {
+			const backlog, seconds = 3 * busyLooks, 10
+			var back atomic.Bool
+			p := &fake{handle: func(context.Context, *Call) (Result, error) {
+				if back.Load() {
+					return Result{}, nil
+				}
+				return Result{}, reasonError(reason)
+			}}
+			w.stage("s", p).OnError = &config.OnError{Kind: config.Queue}
+			for i := range backlog {
+				id := fmt.Sprint("e", i)
+				en := entry{pipeline: "main", event: *event(id)}
+				w.store.entries = append(w.store.entries, &memEntry{Info: store.Info{Key: id, Line: "shop", Value: en.append(nil), Ready: time.Now()}})
+			}
+			w.pipe.Dedupe = 0
+			w.up()
+			defer w.down()
+			w.pass(900 * ms)
+			before := p.runs.Load() // each once
+			w.pass(seconds * time.Second)
+			if n := p.runs.Load() - before; before != backlog || n > seconds*busyLooks || n < (seconds-2)*busyLooks {
+				t.Errorf("%s: %d runs at first, then %d in %d s", reason, before, n, seconds)
+			}
+			back.Store(true)
+			w.pass(backlog/busyLooks*time.Second + time.Second)
+			w.store.mustBeEmpty(t)
+		})
+	}
+}
+
 // A retried dead letter of which the host still has the record is run, too.
 func TestRetryOfKnownDeadLetter(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {

@@ -76,7 +76,7 @@ type Engine struct {
 	stopClaims context.CancelFunc
 	wake       chan struct{}  // of capacity 1: the queue has changed
 	crew       *crew          // of the durable runs
-	looks      looks          // the dispatcher's
+	looks      looks          // at entries that can't be run yet
 	wg         sync.WaitGroup // keepers, the dispatcher and what it takes up, the crew; the ledger waits for runs
 }
 
@@ -94,7 +94,7 @@ func NewEngine(opt Options) (*Engine, error) {
 	host := strings.ToValidUTF8(opt.Host[:min(len(opt.Host), 64)], "") + "." + rand.Text()
 	e := &Engine{
 		store: opt.Store, metrics: opt.Metrics, log: opt.Logger, wake: make(chan struct{}, 1),
-		crew: newCrew(opt.Inflight), looks: looks{},
+		crew:      newCrew(opt.Inflight),
 		keyPrefix: host + ".",
 	}
 	e.ledger.evicted, e.ledger.clock, e.ledger.room.most = opt.Metrics.RecordEvicted, opt.Now, opt.Inflight

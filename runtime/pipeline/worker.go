@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sort"
+	"sync"
 	"time"
 
 	"github.com/weft-dev/weft/runtime/store"
@@ -18,7 +19,7 @@ const (
 	hostPoll  = time.Second // where another host may append
 	errPause  = time.Second // after an error of the store
 	busyWait  = time.Second // before an entry is looked at again whose user or event is busy, at least
-	busyLooks = 1000        // at entries of one app whose users are busy, in that time
+	busyLooks = 1000        // at such entries of one app, or of a busy or fused plugin, in that time
 
 	awaitedWait = time.Minute // likewise, of an app that is out of service
 
@@ -167,25 +168,36 @@ func (e *Engine) revive(c store.Claim) (*run, *keeper, ending) {
 	return r, k, ending{}
 }
 
-// looks are, by app, the last entries that found their user's line full: they are
-// to be looked at again together. The dispatcher uses them.
-type looks map[string]struct {
+// looks spread the looks at entries that can't be run yet, because their user or
+// their plugin is busy: busyLooks of an app in each busyWait, however many there
+// are. The zero value is ready; many goroutines may use it.
+type looks struct {
+	mu   sync.Mutex
+	apps map[string]look // the last ones that were put off, by app
+}
+
+// look is so many entries that are to be looked at again together.
+type look struct {
 	at time.Time
 	n  int
 }
 
-// after is how long the next such entry waits: busyLooks of an app are looked at
-// in each busyWait, however long the backlog of a user is.
-func (l looks) after(app string, now time.Time) time.Duration {
-	last, soon := l[app], now.Add(busyWait)
+// after is how long one more entry waits.
+func (l *looks) after(app string, now time.Time) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	last, soon := l.apps[app], now.Add(busyWait)
 	switch {
 	case soon.Sub(last.at) >= busyWait:
-		last.at, last.n = soon, 0
+		last = look{at: soon}
 	case last.n == busyLooks:
-		last.at, last.n = last.at.Add(busyWait), 0
+		last = look{at: last.at.Add(busyWait)}
 	}
 	last.n++
-	l[app] = last
+	if l.apps == nil {
+		l.apps = make(map[string]look)
+	}
+	l.apps[app] = last
 	return max(last.at.Sub(now), busyWait)
 }
 
@@ -261,7 +273,11 @@ func (e *Engine) retry(r *run, h *halt, value []byte) {
 		first = min(tries, 1)
 	}
 	if tries-first < maxTries {
-		k.finish(ending{kind: endRelease, value: value, tries: tries, delay: backoff(tries - first)})
+		delay := backoff(tries - first)
+		if !h.counts() { // all that its plugin is to run fail so
+			delay = max(delay, e.looks.after(r.app.name, e.ledger.now()))
+		}
+		k.finish(ending{kind: endRelease, value: value, tries: tries, delay: delay})
 	} else {
 		k.finish(e.dead(k, h.reason, "stage "+h.failed+" failed for an hour: "+h.reason))
 	}
