@@ -81,14 +81,19 @@ func TestBreaker(t *testing.T) {
 		}
 		_, err := w.Post(t.Context(), new(Request))
 		var e *Error
-		if !errors.As(err, &e) || e.Reason() != "upstream" || err.Error() != "upstream legacy: it is away: nothing is sent until a trial succeeds" {
+		if !errors.As(err, &e) || e.Reason() != "upstream" || !e.General() || err.Error() != "upstream legacy: it is away: nothing is sent until a trial succeeds" {
 			t.Errorf("got %v", err)
 		}
 		if s := w.Stats(); s.Circuit == Closed || s.Requests["failed"] != inARow || s.Requests["open"] != 6 {
 			t.Errorf("stats %+v", s)
 		}
 		time.Sleep(openFor + time.Millisecond)
-		if n := w.post(t.Context(), 10, 503); n != 1 {
+		w.sick.set(503)
+		before := w.sick.asked
+		if _, err = w.Post(t.Context(), new(Request)); !errors.As(err, &e) || e.General() {
+			t.Errorf("the trial: %v", err)
+		}
+		if n := w.post(t.Context(), 9, 503) + w.sick.asked - before; n != 1 {
 			t.Errorf("tried %d times", n)
 		}
 		time.Sleep(openFor + time.Millisecond)

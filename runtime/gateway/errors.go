@@ -69,3 +69,6 @@ func (e *Error) Reason() string {
 	}
 	return "upstream"
 }
+
+// General says that every request to the upstream ends so until a trial succeeds.
+func (e *Error) General() bool { return e.result == resultOpen }

@@ -9,8 +9,8 @@ import (
 )
 
 // report counts the error of a stage and logs it. Its text goes nowhere else.
-// Of those that come for every event while a plugin is fused or has no instance
-// to spare, one a second is logged, with how many were not.
+// Of those that come for every event, because a plugin is fused or has no instance
+// to spare or an upstream is away, one a second is logged, with how many were not.
 func (w *walk) report(ctx context.Context, st *stage, err error) (reason string) {
 	reason = reasonOf(err)
 	w.metrics.StageError(w.app.pipe.name, st.name, reason)
@@ -18,7 +18,7 @@ func (w *walk) report(ctx context.Context, st *stage, err error) (reason string)
 		slog.String("app", w.app.name), slog.String("pipeline", w.app.pipe.name), slog.String("stage", st.name),
 		slog.String("event_id", w.ev.ID), slog.String("reason", reason), slog.String("error", err.Error()),
 	}
-	if reason == "fused" || reason == "busy" {
+	if reason == "fused" || reason == "busy" || general(err) {
 		missed, ok := w.app.floods.admit(st, time.Now())
 		if !ok {
 			return reason
@@ -29,6 +29,12 @@ func (w *walk) report(ctx context.Context, st *stage, err error) (reason string)
 	}
 	w.log.LogAttrs(ctx, slog.LevelError, "stage failed", attrs...)
 	return reason
+}
+
+// general tells whether an error says of itself that it befalls every event.
+func general(err error) bool {
+	var g interface{ General() bool }
+	return errors.As(err, &g) && g.General()
 }
 
 // floodPause is how long after a line of a flood the next one may come.

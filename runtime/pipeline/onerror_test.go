@@ -209,13 +209,15 @@ func TestOnErrorLate(t *testing.T) {
 	}
 }
 
-// What befalls every event of a plugin that is fused or busy is counted each time
-// and logged once a second, with how many were not; any other error each time.
+// What befalls every event, of a plugin that is fused or busy or of an upstream
+// that is away, is counted each time and logged once a second, with how many were
+// not; any other error each time.
 func TestErrorFlood(t *testing.T) {
-	for reason, every := range map[string]bool{"fused": false, "busy": false, "trap": true} {
+	for err, every := range map[error]bool{reasonError("fused"): false, reasonError("busy"): false, reasonError("trap"): true, reasonError("upstream"): true, awayError{}: false} {
+		reason := reasonOf(err)
 		bubble(t, func(t *testing.T, w *world) {
 			for _, name := range []string{"broken", "too"} { // each by itself
-				w.stage(name, failing(reason)).OnError = &config.OnError{Kind: config.Skip}
+				w.stage(name, &fake{handle: func(context.Context, *Call) (Result, error) { return Result{}, err }}).OnError = &config.OnError{Kind: config.Skip}
 			}
 			w.up()
 			defer w.down()
@@ -247,6 +249,13 @@ func TestErrorFlood(t *testing.T) {
 		})
 	}
 }
+
+// awayError is that of an upstream whose circuit is open.
+type awayError struct{}
+
+func (awayError) Error() string  { return "it is away" }
+func (awayError) Reason() string { return "upstream" }
+func (awayError) General() bool  { return true }
 
 // A stage that ends in an error leaves neither reply nor annotations; the
 // pipeline's on_error holds for stages that say nothing.

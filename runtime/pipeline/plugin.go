@@ -17,7 +17,8 @@ type Plugin interface {
 	// Reason() string, that is its label in weft_stage_errors_total (error, trap,
 	// timeout, fuel, memory, busy, fused, upstream); else it counts as error. Where
 	// it has a method Blameless() bool, true says that it tells nothing of the
-	// plugin: it doesn't count against a canary.
+	// plugin: it doesn't count against a canary; where it has a method General() bool,
+	// true says that for now every call ends so: it is logged now and then.
 	Handle(ctx context.Context, call *Call) (Result, error)
 	// Wants says whether the plugin can use events of this type and event; a
 	// stage never calls it with others.
