@@ -93,6 +93,12 @@ func TestSharedRecords(t *testing.T) {
 			deliveries: []delivery{{"b", 400 * ms, "b2", 4000 * ms}},
 			ran:        "a1 b2",
 		},
+		"the owner is killed so late that a repeat can't wait for it": { // the lease ends after answer_within of the repeat
+			takes:      7 * time.Second,
+			happens:    func(a, _ *host) { time.Sleep(2500 * ms); a.kill() },
+			deliveries: []delivery{{"b", 100 * ms, "again", 5000 * ms}, {"b", 5600 * ms, "success", 10_100 * ms}},
+			ran:        "a1 b2",
+		},
 		"the owner was killed when the repeat comes": {
 			takes:      time.Second,
 			happens:    func(a, _ *host) { time.Sleep(500 * ms); a.kill() },

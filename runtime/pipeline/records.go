@@ -147,12 +147,12 @@ func (l *ledger) decideLocked(r *run, s recordState, a Answer) bool {
 	return true
 }
 
-// goLate moves the record to late where k has its entry in the queue. It
-// returns what r's deliveries get: Again where the entry is not there.
+// goLate moves the record to late where k has its entry in the queue; a nil one has
+// none. It returns what r's deliveries get: Again where the entry is not there.
 func (l *ledger) goLate(r *run, k *keeper) Answer {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !r.decided && k.isSaved() {
+	if !r.decided && k != nil && k.isSaved() {
 		l.decideLocked(r, late, Answer{Kind: Success, Outcome: outcomeLate})
 	}
 	if r.decided {
