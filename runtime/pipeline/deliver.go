@@ -118,6 +118,7 @@ func (e *Engine) await(ctx context.Context, r *run, by time.Time) Answer {
 // late answers a delivery whose time is up: success, if the event is in the
 // durable queue. Whoever moves the record first, this or the run, decides.
 func (e *Engine) late(ctx context.Context, r *run) Answer {
+	end := time.Now().Add(saveGrace)
 	k := e.entrust(r)
 	var saved <-chan struct{} // never of one that another host runs, and is about to tell of
 	if k != nil {
@@ -133,7 +134,7 @@ func (e *Engine) late(ctx context.Context, r *run) Answer {
 	}
 	answer := e.ledger.goLate(r, k)
 	if k != nil && answer.Outcome == outcomeLate {
-		e.tell(r, ownTimeout)
+		e.tell(r, time.Until(end)) // what isn't told by then is told later
 	}
 	return answer
 }

@@ -95,7 +95,7 @@ func (f *fleet) keepLease(ctx context.Context) {
 		case <-ticker.C:
 		}
 		if f.renew(ctx) {
-			f.tellUntold(ctx)
+			f.tellUntold(ctx, renewEvery/2)
 		}
 	}
 }
@@ -189,6 +189,7 @@ type title struct {
 	record sharedRecord // to be told
 	value  []byte       // what this host left on the board; nil: perhaps nothing
 	lost   bool         // another host has the event
+	untold bool         // the last time that it was to be told failed
 }
 
 // ttl is how long a record is of use. One of a run under way outlives it.
@@ -281,7 +282,7 @@ func (f *fleet) tell(ctx context.Context, t *title, answer *Answer) {
 	if f.trusted() {
 		err = f.write(ctx, t, answer)
 	}
-	if err == nil {
+	if t.untold = err != nil; !t.untold {
 		return
 	}
 	f.report("an outcome is told later", err)
@@ -343,8 +344,11 @@ func (f *fleet) write(ctx context.Context, t *title, answer *Answer) error {
 	return errMoved
 }
 
-// tellUntold tells what could not be told, until that fails again.
-func (f *fleet) tellUntold(ctx context.Context) {
+// tellUntold tells what could not be told, until that fails again or has taken so
+// long: the lease is to be renewed meanwhile.
+func (f *fleet) tellUntold(ctx context.Context, most time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
 	for ctx.Err() == nil {
 		f.mu.Lock()
 		if len(f.untold) == 0 {
@@ -371,5 +375,10 @@ func (f *fleet) tellAgain(ctx context.Context, t *title) error {
 	defer cancel()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return f.write(ctx, t, nil)
+	if !t.untold { // what has become of it since was told
+		return nil
+	}
+	err := f.write(ctx, t, nil)
+	t.untold = err != nil
+	return err
 }

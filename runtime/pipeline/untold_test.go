@@ -1,0 +1,88 @@
+package pipeline
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// TestTellingLeavesTimeForTheLease: after an outage there may be much to tell, and
+// a slow board. The lease is renewed meanwhile: else other hosts would take over
+// what runs here.
+func TestTellingLeavesTimeForTheLease(t *testing.T) {
+	const events = 1000
+	var ran journal[string]
+	hosts(t, tellsHost(0, &ran), func(t *testing.T, a, _ *host) {
+		a.seen.cut(true)
+		a.pass(3 * time.Second)
+		for i := range events {
+			a.deliver(fmt.Sprint("e", i))
+		}
+		a.seen.slow(10 * ms)
+		a.seen.cut(false)
+		a.pass(1100 * ms)
+		for range 300 {
+			a.pass(100 * ms)
+			if !a.engine.fleet.trusted() || len(a.seen.keys(leaseKey(a.engine.fleet.host))) == 0 {
+				t.Errorf("the lease was not renewed, with %d told", len(a.seen.keys("event/")))
+				break
+			}
+		}
+		if n := len(a.seen.keys("event/")); n != events {
+			t.Errorf("%d of %d were told", n, events)
+		}
+	})
+}
+
+// TestToldAfterAll: what could not be told once, and was told later by the run
+// itself, is not told again as it was.
+func TestToldAfterAll(t *testing.T) {
+	var ran journal[string]
+	hosts(t, tellsHost(0, &ran), func(t *testing.T, a, b *host) {
+		f := a.engine.fleet
+		answer := Answer{Kind: Replied, Reply: textReply("hello"), Created: 1}
+		now := time.Now()
+		one := &title{id: "e1", dedupe: time.Minute, record: sharedRecord{
+			state: given, kind: Replied, attempt: 1, owner: f.host, first: now, known: now.Add(time.Minute),
+		}}
+		tell := func() {
+			one.mu.Lock()
+			defer one.mu.Unlock()
+			one.record.kind = Replied
+			f.tell(t.Context(), one, &answer)
+		}
+		a.seen.cut(true)
+		tell()
+		a.seen.cut(false)
+		tell()
+		a.pass(2 * time.Second)
+		if n := len(f.untold); n != 0 {
+			t.Errorf("%d are left to be told", n)
+		}
+		if got := said(b.deliver("e1")); got != "hello" {
+			t.Errorf("got %q", got)
+		}
+	})
+}
+
+// TestLateIsToldInTime: a slow board doesn't keep a delivery from its answer: WeChat
+// hangs up after 5 s.
+func TestLateIsToldInTime(t *testing.T) {
+	var ran journal[string]
+	hosts(t, tellsHost(7*time.Second, &ran), func(t *testing.T, a, b *host) {
+		a.seen.slow(800 * ms)
+		first := <-a.async(t.Context(), 0, "e1")
+		if got := said(first.answer); got != "success" || first.at > 4500*ms+saveGrace {
+			t.Errorf("%q after %v", got, first.at)
+		}
+		a.seen.slow(0)
+		a.pass(1500 * ms)
+		if s := a.seen.record(t, "e1"); s.state != late {
+			t.Errorf("told later: %+v", s)
+		}
+		if got := <-b.async(t.Context(), first.at+1600*ms, "e1"); said(got.answer) != "success" || got.at > first.at+1700*ms {
+			t.Errorf("the repeat: %q after %v", said(got.answer), got.at)
+		}
+		a.pass(10 * time.Second)
+	})
+}
