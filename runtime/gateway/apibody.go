@@ -151,6 +151,9 @@ func (b *answerBody) Read(buf []byte) (int, error) {
 	return n, err
 }
 
+// drop lets go of an answer that isn't given to anybody. The call goes on.
+func (b *answerBody) drop() { _ = b.rest.Close() } // nothing is lost
+
 // Close ends the call. A second Close does nothing.
 func (b *answerBody) Close() error {
 	if b.closed {

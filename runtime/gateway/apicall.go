@@ -61,8 +61,9 @@ type APIResponse struct {
 
 // Call sends a request with the app's token added, and once more where that
 // helps and does no harm: with another token after 40001, 40014 and 42001; after
-// 45011; after -1 where it is a GET or Repeatable; a GET after a time-out or
-// where the connection broke. A body over 1 MiB is not sent twice.
+// 45011; after -1 where it is a GET or Repeatable; a GET where the connection broke,
+// and beside the first try after half of Timeout. A body over 1 MiB is not sent
+// twice.
 //
 // It returns when the answer has begun, at the latest when Timeout passed in which
 // nothing of the body moved. Every error is a *CallError.
@@ -95,7 +96,7 @@ type call struct {
 	clock    *callTime
 	body     *requestBody
 	slot     bool
-	endTry   context.CancelCauseFunc // of the last try; nil: there was none
+	endTry   context.CancelCauseFunc // of the try that counts; nil: there was none
 	ended    sync.Once
 }
 
@@ -155,8 +156,8 @@ func (c *call) failedBefore(kind, cause error) *CallError {
 func (c *call) send(token string) (answer *APIResponse, failed *CallError) {
 	renewed := false
 	for tries := 1; ; tries++ {
-		next, err := c.try(token, tries)
-		if err != nil && !sent(err) && tries > 1 {
+		next, err := c.next(token, tries)
+		if err = worse(failed, err); err != nil && !sent(err) && tries > 1 {
 			return answer, failed // a repeat that was not sent changes nothing
 		}
 		if answer, failed = next, err; !c.helps(answer, failed) {
@@ -181,6 +182,15 @@ func (c *call) send(token string) (answer *APIResponse, failed *CallError) {
 			token = another // it may have been renewed during the pause
 		}
 	}
+}
+
+// worse is what is told of two tries that failed: where the first may have been
+// executed, that the second had no connection says nothing of the call.
+func worse(before, now *CallError) *CallError {
+	if before != nil && now != nil && now.Kind == ErrUnreachable {
+		return before
+	}
+	return now
 }
 
 // sent tells whether WeChat may have seen a call that failed.
@@ -245,8 +255,66 @@ func (c *call) mayNot() *CallError {
 	return nil
 }
 
-// try sends the call once.
-func (c *call) try(token string, tries int) (*APIResponse, *CallError) {
+// next is the next try, or the first two of a GET.
+func (c *call) next(token string, tries int) (*APIResponse, *CallError) {
+	if tries == 1 && c.request.Target.method == http.MethodGet && c.body.whole() {
+		return c.firstOfTwo(token)
+	}
+	if c.endTry != nil {
+		c.endTry(nil)
+	}
+	var ctx context.Context
+	ctx, c.endTry = context.WithCancelCause(c.clock.ctx)
+	return c.try(ctx, token)
+}
+
+// firstOfTwo is the first try of a GET and, where half of the time brings no answer,
+// a second one beside it: the first may be lost, or WeChat slow. The answer that
+// comes first counts.
+func (c *call) firstOfTwo(token string) (*APIResponse, *CallError) {
+	ctx, end := context.WithCancelCause(c.clock.ctx)
+	c.endTry = end
+	other, endOther := context.WithCancelCause(c.clock.ctx)
+	var answer *APIResponse // of the second
+	var failed *CallError
+	over := make(chan struct{})
+	second := time.AfterFunc(c.clock.left()/2, func() {
+		defer close(over)
+		if !c.api.state.mayRepeat() {
+			return
+		}
+		if answer, failed = c.try(other, token); failed == nil {
+			end(errBeaten)
+		}
+	})
+	first, err := c.try(ctx, token)
+	if second.Stop() {
+		endOther(nil)
+		return first, err
+	}
+	if err == nil {
+		endOther(errBeaten)
+	}
+	<-over
+	switch {
+	case err == nil && answer != nil: // both, at one time
+		answer.Body.(*answerBody).drop()
+	case err != nil && answer != nil:
+		end(nil)
+		c.endTry = endOther
+		return answer, nil
+	case err != nil && failed != nil && sent(failed):
+		err = worse(err, failed)
+	}
+	endOther(nil)
+	return first, err
+}
+
+// errBeaten is why the context of a try ends where the one beside it has an answer.
+var errBeaten = errors.New("another try was answered first")
+
+// try sends the call once. ctx ends with the call.
+func (c *call) try(ctx context.Context, token string) (*APIResponse, *CallError) {
 	if err := c.mayNot(); err != nil {
 		return nil, err
 	}
@@ -261,8 +329,10 @@ func (c *call) try(token string, tries int) (*APIResponse, *CallError) {
 	}
 	verdict := errSick // of a panic, too
 	defer func() { done(verdict) }()
-	answer, failed := c.exchange(token, tries)
-	verdict = judgeCall(answer, failed)
+	answer, failed := c.exchange(ctx, token)
+	if verdict = judgeCall(answer, failed); errors.Is(context.Cause(ctx), errBeaten) {
+		verdict = errAside
+	}
 	if failed == nil {
 		c.learn(answer)
 	}
@@ -318,19 +388,9 @@ func (c *call) learn(answer *APIResponse) {
 }
 
 // exchange sends the request and reads the beginning of the answer.
-func (c *call) exchange(token string, tries int) (*APIResponse, *CallError) {
-	if c.endTry != nil {
-		c.endTry(nil)
-	}
-	var ctx context.Context
-	ctx, c.endTry = context.WithCancelCause(c.clock.ctx)
+func (c *call) exchange(ctx context.Context, token string) (*APIResponse, *CallError) {
 	var connected atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }})
-	if tries == 1 && c.request.Target.method == http.MethodGet { // half the time, so that some is left for another try
-		end := c.endTry
-		half := time.AfterFunc(c.clock.left()/2, func() { end(errStill) })
-		defer half.Stop()
-	}
 	resp, err := c.api.host.transport.RoundTrip(c.outgoing(ctx, token))
 	if err != nil {
 		return nil, c.failed(err, connected.Load())
