@@ -280,7 +280,7 @@ func (c *call) firstOfTwo(token string) (*APIResponse, *CallError) {
 	over := make(chan struct{})
 	second := time.AfterFunc(c.clock.left()/2, func() {
 		defer close(over)
-		if !c.api.state.mayRepeat() {
+		if c.clock.left() < leastTime || !c.api.state.mayRepeat() {
 			return
 		}
 		if answer, failed = c.try(other, token); failed == nil {

@@ -144,3 +144,17 @@ func TestSecondIsLimited(t *testing.T) {
 		}
 	})
 }
+
+// TestNoTimeForASecond: where little is left of the time a second request is worth
+// nothing.
+func TestNoTimeForASecond(t *testing.T) {
+	for timeout, requests := range map[time.Duration]int{2*leastTime - time.Millisecond: 1, 2*leastTime + 10*time.Millisecond: 2} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &script{steps: []http.HandlerFunc{hang}}
+			k := inMemory(t, s, nil, func(c *APIConfig) { c.Timeout = timeout })
+			if _, _, err := k.call(t, "GET", "/cgi-bin/x", ""); !errors.Is(err, ErrTimeout) || len(s.requests()) != requests {
+				t.Errorf("%v: %v, %d requests", timeout, err, len(s.requests()))
+			}
+		})
+	}
+}
