@@ -76,10 +76,12 @@ func (f *fleet) start(ctx context.Context) {
 	f.wg.Go(func() { f.keepLease(ctx) })
 }
 
-// stop gives the lease back: what this host has not ended is taken over at once.
+// stop tells what is not yet told, and gives the lease back: what this host has not
+// ended is taken over at once.
 func (f *fleet) stop() {
 	f.cancel()
 	f.wg.Wait()
+	f.tellUntold(context.Background(), tellTimeout)
 	ctx, cancel := context.WithTimeout(context.Background(), ownTimeout)
 	defer cancel()
 	_, _, _ = f.board.Exchange(ctx, leaseKey(f.host), leaseValue, nil, 0) // else it ends by itself

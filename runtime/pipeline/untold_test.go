@@ -86,3 +86,26 @@ func TestLateIsToldInTime(t *testing.T) {
 		a.pass(10 * time.Second)
 	})
 }
+
+// TestUntoldAtTheEnd: a host that stops tells what it could not tell before: else the
+// next delivery would have the event run again.
+func TestUntoldAtTheEnd(t *testing.T) {
+	var ran journal[string]
+	hosts(t, tellsHost(500*ms, &ran), func(t *testing.T, a, b *host) {
+		first := a.async(t.Context(), 0, "e1")
+		a.pass(100 * ms)
+		a.seen.cut(true)
+		if got := <-first; said(got.answer) != "a1" {
+			t.Errorf("got %q", said(got.answer))
+		}
+		a.pass(ms)
+		a.seen.cut(false)
+		a.down()
+		if got := said(b.deliver("e1")); got != "success" {
+			t.Errorf("the repeat got %q", got)
+		}
+		if n := len(ran.all()); n != 1 {
+			t.Errorf("it ran %d times", n)
+		}
+	})
+}
