@@ -276,6 +276,10 @@ func shortEventSection() section[ShortEvent] {
 				value: to(maybeText(1024), func(e *ShortEvent) *string { return &e.Type }),
 			},
 			str("event", "Event", func(e *ShortEvent) *string { return &e.Event }),
+			{
+				name: "origin", def: string(OriginWeChat), doc: "wechat: a callback; identity: a login or a phone number of the host's own, its event login or phone",
+				value: to(oneOf(OriginWeChat, OriginIdentity), func(e *ShortEvent) *Origin { return &e.Origin }),
+			},
 			str("key", "EventKey", func(e *ShortEvent) *string { return &e.Key }),
 			str("content", "Content of a text", func(e *ShortEvent) *string { return &e.Content }),
 			str("user", "whom it is about, an openid", func(e *ShortEvent) *string { return &e.User }),

@@ -102,6 +102,8 @@ type StateValue struct {
 type ShortEvent struct {
 	ID, Type, Event, Key, Content, User, From, To, Scene, MsgID string
 
+	Origin Origin
+
 	Created int64
 	Attempt int
 	Reply   *Reply
@@ -115,6 +117,15 @@ func (e *ShortEvent) Has(field string) (Pos, bool) {
 	pos, ok := e.has[field]
 	return pos, ok
 }
+
+// Origin is where an event of a case comes from, as in Event.origin of weft.proto.
+type Origin string
+
+// The origins that a case can have.
+const (
+	OriginWeChat   Origin = "wechat"
+	OriginIdentity Origin = "identity" // a login or a phone number, which the host tells itself
+)
 
 // NamedText is a field of a callback, or an annotation.
 type NamedText struct{ Name, Value string }

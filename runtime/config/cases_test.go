@@ -37,6 +37,7 @@ p.yaml:2:1: cases: is empty (it is a list of cases)`},
 		{"an empty reply", head + "      - { event: {}, reply: {} }\n", `p.yaml:6:22: cases.0.events.0.reply: the reply is empty (it has one of text, image, voice, video, music, news, transfer, raw)`},
 		{"messages", head + "      - { event: {}, sends: [ { text: hi } ] }\n", `p.yaml:6:29: cases.0.events.0.sends: the host sends no messages yet (write sends: none, or leave it out)`},
 		{"an id", head + "      - event: { id: x }\n", `p.yaml:6:18: id is made by the host, from the callback (leave it out; the same event once more has the same msg_id, and after: 0s)`},
+		{"an origin", head + "      - event: { origin: identiy }\n", `p.yaml:6:26: cases.0.events.0.event.origin: identiy is not wechat or identity (did you mean identity?)`},
 		{"a plugin's outcome", head + "      - { event: {}, outcome: done }\n", `p.yaml:6:31: outcome is done (here it is one of replied, success, late, stopped, queued, again, repeat)`},
 		{"an app's outcome", own + "      - { event: {}, outcome: stopped }\n", `p.yaml:5:31: outcome is stopped (here it is one of next, done, error)`},
 		{"an app's keys in a plugin's cases", "weft: 1\nenv: { A: b }\ncases: [ { name: a, app: b, events: [ { event: {}, path: [a] } ] } ]\n", `
@@ -103,7 +104,7 @@ cases:
       - { json: '{"a":1}', upstreams: { orders: { type: t } }, wechat: { /cgi-bin/**: { body: "{}" } }, asks: [ wechat GET /cgi-bin/a, 'orders POST /o "x"' ] }
       - recorded: { at: 2026-03-02T00:00:00Z, body: "<xml>${y}</xml>" }
     state: { menu: { "user:oU:order": null } }
-  - { name: second, app: other, now: 2027-01-01T00:00:00Z, events: [ { event: {} } ] }
+  - { name: second, app: other, now: 2027-01-01T00:00:00Z, events: [ { event: {} }, { event: { origin: identity, event: login, user: oU } } ] }
 `
 
 func TestCases(t *testing.T) {
@@ -132,6 +133,9 @@ func TestCases(t *testing.T) {
 	if _, has := click.Event.Has("key"); !has || click.Event.Type != "event" || !click.NoSends || click.Reply.Reply != nil || click.AfterSet ||
 		!reflect.DeepEqual(click.Event.Fields, []config.NamedText{{Name: "List[0].A", Value: "1"}, {Name: "B"}}) {
 		t.Errorf("%+v", click.Event)
+	}
+	if in, login := second.Events[0].Event, second.Events[1].Event; in.Origin != config.OriginWeChat || login.Origin != config.OriginIdentity || login.Type != "event" {
+		t.Errorf("%+v and %+v", in, login)
 	}
 	file := first.Events[1]
 	if file.Document.File != filepath.Join("dir", "a", "b.xml") || file.After != 48*time.Hour || string(file.Reply.Reply.Raw.Body) != "<a/>" || file.Fuel.Value != 7 {
@@ -205,7 +209,7 @@ func TestCaseSchema(t *testing.T) {
 	for _, src := range []string{
 		head + "      - { event: {}, replay: none }\n", head + "      - { event: { contents: hi } }\n", head + "      - reply: none\n",
 		head + "      - { event: {}, reply: { raw: a, text: b } }\n", head + "      - { event: {}, path: [ { stage: a, on_error: skp } ] }\n",
-		own + "      - event: {}\n    given: { \"app:x\": [ a ] }\n", "weft: 1\n",
+		own + "      - event: {}\n    given: { \"app:x\": [ a ] }\n", "weft: 1\n", head + "      - event: { origin: api }\n",
 	} {
 		if v, ok := instance(src); !ok || s.Validate(v) == nil {
 			t.Errorf("accepted\n%s", src)

@@ -37,6 +37,7 @@ type appBench struct {
 	out canned // what answers in the place of WeChat and of upstreams
 
 	under   sync.Mutex        // guards what follows
+	told    int               // events of the host's own so far
 	answer  *pipeline.Answer  // of the event under way; nil: none yet
 	eventID string            // of the event under way
 	order   map[string]int    // of the events by id
@@ -137,6 +138,13 @@ func (b *appBench) close(ctx context.Context) error {
 	return errors.Join(append(errs, b.bench.close(ctx))...)
 }
 
+// benchInput is what an app is given: a callback as WeChat has it, or an event of the
+// host's own, without what it has of the app.
+type benchInput struct {
+	callback []byte
+	own      *hostapi.Event
+}
+
 // benchResult is what became of one event.
 type benchResult struct {
 	event   string // its id
@@ -148,9 +156,9 @@ type benchResult struct {
 	wrong   string // what is wrong with the answer; "": nothing
 }
 
-// deliver sets the clock, has what is due then run, and posts a callback. It
+// deliver sets the clock, has what is due then run, and gives the app an event. It
 // returns when all is over that the event has set off and that is due.
-func (b *appBench) deliver(ctx context.Context, now time.Time, doc []byte, answers config.Answers) (*benchResult, error) {
+func (b *appBench) deliver(ctx context.Context, now time.Time, in benchInput, answers config.Answers) (*benchResult, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, b.app.Pipeline.Deadline+benchTime, errBenchTime)
 	defer cancel()
 	b.out.begin(answers)
@@ -165,8 +173,7 @@ func (b *appBench) deliver(ctx context.Context, now time.Time, doc []byte, answe
 	if err := b.engine.Idle(ctx); err != nil {
 		return nil, err
 	}
-	account := b.assembly.accounts[b.app.Name]
-	status, body, err := b.post(ctx, account, doc)
+	sealed, wrong, err := b.hand(ctx, in)
 	if err != nil {
 		return nil, err
 	}
@@ -175,10 +182,9 @@ func (b *appBench) deliver(ctx context.Context, now time.Time, doc []byte, answe
 	}
 	b.under.Lock()
 	defer b.under.Unlock()
-	r := &benchResult{event: b.eventID, traces: b.sorted()}
+	r := &benchResult{event: b.eventID, traces: b.sorted(), wrong: wrong}
 	r.asked, r.unasked = b.out.take()
-	if b.answer == nil {
-		r.wrong = fmt.Sprintf("the callback was answered HTTP %d: %s", status, errorMessage(body))
+	if wrong != "" {
 		return r, nil
 	}
 	r.answer = *b.answer
@@ -191,7 +197,7 @@ func (b *appBench) deliver(ctx context.Context, now time.Time, doc []byte, answe
 		}
 	}
 	if r.answer.Kind == pipeline.Replied {
-		if plain, _, err := account.OpenReply(body); err != nil {
+		if plain, _, err := b.assembly.accounts[b.app.Name].OpenReply(sealed); err != nil {
 			r.wrong = "WeChat can't open the answer: " + err.Error()
 		} else if string(plain) == wechat.Success {
 			r.wrong = "the reply can't be encoded, and WeChat got success"
@@ -200,8 +206,54 @@ func (b *appBench) deliver(ctx context.Context, now time.Time, doc []byte, answe
 	return r, nil
 }
 
+// hand gives the app an event. sealed is the answer to a callback; wrong is what has
+// kept the event from the pipeline.
+func (b *appBench) hand(ctx context.Context, in benchInput) (sealed []byte, wrong string, err error) {
+	if in.own != nil {
+		wrong, err = b.tell(ctx, *in.own)
+		return nil, wrong, err
+	}
+	status, sealed, err := b.post(ctx, in.callback)
+	if err != nil {
+		return nil, "", err
+	}
+	b.under.Lock()
+	defer b.under.Unlock()
+	if b.answer == nil {
+		wrong = fmt.Sprintf("the callback was answered HTTP %d: %s", status, errorMessage(sealed))
+	}
+	return sealed, wrong, nil
+}
+
+// tell queues an event of the host's own, as a login does.
+func (b *appBench) tell(ctx context.Context, ev hostapi.Event) (wrong string, err error) {
+	b.under.Lock()
+	b.told++
+	ev.ID, ev.AppID, ev.AppType = fmt.Sprintf("%032x", b.told), b.app.AppID, string(b.app.Type)
+	b.begun(ev.ID)
+	b.under.Unlock()
+	switch err := b.engine.Post(ctx, b.app.Name, &ev); {
+	case errors.Is(err, pipeline.ErrFull):
+		return "the event is not queued: " + err.Error(), nil
+	case err != nil:
+		return "", fmt.Errorf("telling an event of the host's own: %w", err)
+	}
+	b.under.Lock()
+	defer b.under.Unlock()
+	b.answer = &pipeline.Answer{Kind: pipeline.Success, Outcome: "queued"}
+	return "", nil
+}
+
+// begun notes which event is under way. The caller holds under.
+func (b *appBench) begun(id string) {
+	b.eventID = id
+	if _, seen := b.order[id]; !seen {
+		b.order[id] = len(b.order)
+	}
+}
+
 // post seals a callback as WeChat does and hands it to the callback path.
-func (b *appBench) post(ctx context.Context, account *wechat.Account, doc []byte) (status int, body []byte, err error) {
+func (b *appBench) post(ctx context.Context, doc []byte) (status int, body []byte, err error) {
 	format, contentType := wechat.XML, "text/xml"
 	if bytes.HasPrefix(bytes.TrimSpace(doc), []byte("{")) {
 		format, contentType = wechat.JSON, "application/json"
@@ -210,7 +262,7 @@ func (b *appBench) post(ctx context.Context, account *wechat.Account, doc []byte
 	rand.Read(random[:]) // never fails: crypto/rand ends the process instead
 	nonce := hex.EncodeToString(random[:8])
 	rand.Read(random[:])
-	sealed, q := account.AppendCallback(nil, doc, format, toUser(b.app), b.clock.now().Unix(), nonce, random)
+	sealed, q := b.assembly.accounts[b.app.Name].AppendCallback(nil, doc, format, toUser(b.app), b.clock.now().Unix(), nonce, random)
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://bench/wx/"+b.app.Name+"?"+q.Encode(), bytes.NewReader(sealed))
 	if err != nil {
 		return 0, nil, fmt.Errorf("making the callback: %w", err)
@@ -224,10 +276,7 @@ func (b *appBench) post(ctx context.Context, account *wechat.Account, doc []byte
 // Deliver implements deliverer: a delivery's own times go by the real clock.
 func (b *appBench) Deliver(ctx context.Context, d pipeline.Delivery) pipeline.Answer {
 	b.under.Lock()
-	b.eventID = d.Event.ID
-	if _, seen := b.order[b.eventID]; !seen {
-		b.order[b.eventID] = len(b.order)
-	}
+	b.begun(d.Event.ID)
 	b.under.Unlock()
 	d.Arrived = time.Now()
 	a := b.engine.Deliver(ctx, d)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/weft-dev/weft/hostapi"
 	"github.com/weft-dev/weft/runtime/config"
+	"github.com/weft-dev/weft/runtime/identity"
 	"github.com/weft-dev/weft/runtime/pipeline"
 	"github.com/weft-dev/weft/runtime/wechat"
 )
@@ -139,6 +140,29 @@ func writeDocument(values []leafValue, format string) (doc []byte, ok bool) {
 	return doc, true
 }
 
+// hostEvent is a short event that the host tells itself, without its id. The clock
+// shows now. The error is a config.Problem where the host has no such event.
+func hostEvent(e *config.ShortEvent, pos config.Pos, now int64) (*hostapi.Event, *config.Problem) {
+	if e.Event != identity.EventLogin && e.Event != identity.EventPhone || e.Type != "event" {
+		return nil, &config.Problem{Pos: pos, Text: "there is no such event of origin: identity", Advice: "its event is " + identity.EventLogin + " or " + identity.EventPhone}
+	}
+	for _, field := range []string{"key", "content", "to", "scene", "msg_id"} {
+		if at, has := e.Has(field); has {
+			return nil, &config.Problem{Pos: at, Text: "an event of origin: identity has no " + field, Advice: "it has user, created and fields: new_user, phone, unionid"}
+		}
+	}
+	user := cmp.Or(e.User, e.From)
+	if user == "" || e.From != "" && e.From != user {
+		return nil, &config.Problem{Pos: pos, Text: "whose " + e.Event + " is it?", Advice: "user is the openid, and from is left out"}
+	}
+	if _, given := e.Has("created"); given {
+		now = e.Created
+	}
+	ev := identityEvent(e.Event, user, now)
+	ev.Fields = caseFields(e.Fields)
+	return ev, nil
+}
+
 // shortDocument writes the callback of a short event of an app whose clock shows
 // now. number is the event's in its case. The error is a config.Problem where the
 // event is none that a callback can hold.
@@ -234,14 +258,24 @@ func readsBack(e *config.ShortEvent, pos config.Pos, doc []byte) *config.Problem
 }
 
 // pluginEvent makes the event that a plugin is given for a short one: what is
-// left out is as a host would have it.
-func pluginEvent(e *config.ShortEvent) *hostapi.Event {
-	ev := &hostapi.Event{
-		ID: e.ID, Type: e.Type, Event: wechat.Documented(e.Event), Key: e.Key, Content: e.Content, Scene: e.Scene, MsgID: e.MsgID,
-		User: cmp.Or(e.User, e.From), From: cmp.Or(e.From, e.User), To: cmp.Or(e.To, "gh_test"), Created: e.Created,
-		Attempt: uint32(e.Attempt), Reply: pipeline.FixedReply(e.Reply), Fields: caseFields(e.Fields), Attrs: caseFields(e.Attrs), Format: "xml",
+// left out is as a host would have it. The clock shows now.
+func pluginEvent(e *config.ShortEvent, pos config.Pos, now int64) (ev *hostapi.Event, problem *config.Problem) {
+	if e.Origin == config.OriginIdentity {
+		if ev, problem = hostEvent(e, pos, now); problem != nil {
+			return nil, problem
+		}
+	} else {
+		ev = &hostapi.Event{
+			Type: e.Type, Event: wechat.Documented(e.Event), Key: e.Key, Content: e.Content, Scene: e.Scene, MsgID: e.MsgID,
+			User: cmp.Or(e.User, e.From), From: cmp.Or(e.From, e.User), To: cmp.Or(e.To, "gh_test"), Created: now,
+			Fields: caseFields(e.Fields), Format: "xml", Origin: string(e.Origin),
+		}
+		if _, given := e.Has("created"); given {
+			ev.Created = e.Created
+		}
 	}
-	return ev
+	ev.ID, ev.Attempt, ev.Reply, ev.Attrs = e.ID, uint32(e.Attempt), pipeline.FixedReply(e.Reply), caseFields(e.Attrs)
+	return ev, nil
 }
 
 func caseFields(list []config.NamedText) []hostapi.Field {

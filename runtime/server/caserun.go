@@ -29,12 +29,12 @@ func (t *testRun) appCase(ctx context.Context, r *CaseReport, cfg *config.Config
 	now := c.Now
 	for i, ev := range c.Events {
 		now = nextTime(ev, now, i, time.Second)
-		doc, problem := appDocument(ev, app.Name, now, i)
+		given, problem := appInput(ev, app.Name, now, i)
 		if problem != nil {
 			r.fail(problem.Pos, problem.Text, "", "", problem.Advice)
 			break
 		}
-		got, err := b.deliver(ctx, now, doc, ev.Answers)
+		got, err := b.deliver(ctx, now, given, ev.Answers)
 		if err != nil {
 			return err
 		}
@@ -87,22 +87,26 @@ func (r *CaseReport) failedToOpen(err error) error {
 	return nil
 }
 
-// appDocument is the callback of an event.
-func appDocument(ev *config.CaseEvent, app string, now time.Time, number int) ([]byte, *config.Problem) {
+// appInput is what an app is given for an event.
+func appInput(ev *config.CaseEvent, app string, now time.Time, number int) (in benchInput, problem *config.Problem) {
 	if problem := clockProblem(ev, now); problem != nil {
-		return nil, problem
+		return in, problem
 	}
-	if ev.Event != nil {
-		return shortDocument(ev.Event, ev.Pos, app, now.Unix(), number)
+	switch {
+	case ev.Event != nil && ev.Event.Origin == config.OriginIdentity:
+		in.own, problem = hostEvent(ev.Event, ev.Pos, now.Unix())
+		return in, problem
+	case ev.Event != nil:
+		in.callback, problem = shortDocument(ev.Event, ev.Pos, app, now.Unix(), number)
+		return in, problem
 	}
-	doc, problem := readDocument(ev.Document)
-	if problem != nil {
-		return nil, problem
+	if in.callback, problem = readDocument(ev.Document); problem != nil {
+		return in, problem
 	}
-	if err := wechat.Decode(app, wechat.Opened{Body: doc}, new(hostapi.Event)); err != nil {
-		return nil, &config.Problem{Pos: ev.Document.Pos, Text: "the callback: " + err.Error()}
+	if err := wechat.Decode(app, wechat.Opened{Body: in.callback}, new(hostapi.Event)); err != nil {
+		problem = &config.Problem{Pos: ev.Document.Pos, Text: "the callback: " + err.Error()}
 	}
-	return doc, nil
+	return in, problem
 }
 
 // readDocument is a callback as the file has it, or another one.
@@ -313,9 +317,9 @@ func (b *pluginBench) event(ev *config.CaseEvent, now time.Time) (*hostapi.Event
 	}
 	var event *hostapi.Event
 	if ev.Event != nil {
-		event = pluginEvent(ev.Event)
-		if _, given := ev.Event.Has("created"); !given {
-			event.Created = now.Unix()
+		var problem *config.Problem
+		if event, problem = pluginEvent(ev.Event, ev.Pos, now.Unix()); problem != nil {
+			return nil, problem
 		}
 	} else {
 		doc, problem := readDocument(ev.Document)

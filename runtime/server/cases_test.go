@@ -5,9 +5,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/weft-dev/weft/hostapi"
+	"github.com/weft-dev/weft/runtime/config"
 )
 
 // runCases writes a pipeline.yaml and a file of cases and runs them.
@@ -150,6 +154,83 @@ cases:
       - { after: 500ms, event: { content: echo hi }, path: [ { stage: probe, error: error, on_error: queue }, probe ], reply: { text: hi } }
 `)
 	mustPass(t, report, 1)
+}
+
+// TestCaseOfTheHost: logins and phone numbers walk an app's pipeline as they do on a
+// host: out of the queue, and without an answer.
+func TestCaseOfTheHost(t *testing.T) {
+	sections := "apps:\n" + appYAML("shop", "plain", "") + fmt.Sprintf(`upstreams: { crm: { url: "http://127.0.0.1:1/", private: ["127.0.0.0/8"] } }
+plugins: { probe: { source: %q, grants: { state: true } } }
+pipeline:
+  stages:
+    - { name: customers, when: 'origin == "identity"', forward: { to: crm, as: json }, on_error: queue }
+    - { name: new, plugin: probe, when: 'event == "login" && fields["new_user"] == "true" && user == "oU" && type == "event"' }
+    - { name: masked, reply: { text: never sent }, when: 'event == "phone" && fields["phone"] == "138****5678"' }
+    - { name: old, reply: { text: hello }, when: 'origin == "wechat"' }
+  always: [ { name: count, plugin: probe, async: true, when: 'origin == "identity"' } ]
+`, probe(t))
+	report := runCases(t, sections, `
+weft: 1
+app: shop
+upstreams: { crm: { status: 204 } }
+cases:
+  - name: logins
+    events:
+      - { event: { origin: identity, event: login, user: oU, fields: { new_user: "true", unionid: u } }, outcome: queued, reply: none, path: [customers, new, count], asks: [crm] }
+      - { event: { origin: identity, event: login, user: oU, fields: { new_user: "false" } }, path: [customers, count] }
+      - { event: { content: hi, user: oU }, reply: { text: hello }, path: [old] }
+      - { event: { origin: wechat, content: hi, user: oU }, reply: { text: hello } }
+  - name: a phone number
+    events: [ { event: { origin: identity, event: phone, user: oU, fields: { phone: "138****5678" } }, reply: none, path: [customers, masked, count] } ]
+  - name: a service that is away
+    upstreams: { crm: { status: 502 } }
+    events:
+      - { event: { origin: identity, event: login, user: oU, created: 5 }, outcome: queued, path: [ { stage: customers, error: upstream, on_error: queue }, count ] }
+      - { after: 2s, upstreams: { crm: { status: 204 } }, event: { content: hi }, path: [ customers, old ], asks: [crm] }
+`)
+	mustPass(t, report, 3)
+	report = runCases(t, sections, `
+weft: 1
+app: shop
+cases:
+  - { name: a, events: [ { event: { origin: identity, event: CLICK, user: oU } } ] }
+  - { name: b, events: [ { event: { origin: identity, event: login } } ] }
+  - { name: c, events: [ { event: { origin: identity, event: login, user: oU, content: hi } } ] }
+  - { name: d, events: [ { event: { origin: identity, event: login, user: oU, from: oV } } ] }
+  - { name: e, events: [ { event: { origin: identity, type: text, event: login, user: oU } } ] }
+`)
+	if got, want := failures(report), `cases.yaml:5:26: there is no such event of origin: identity (its event is login or phone)
+cases.yaml:6:26: whose login is it? (user is the openid, and from is left out)
+cases.yaml:7:79: an event of origin: identity has no content (it has user, created and fields: new_user, phone, unionid)
+cases.yaml:8:26: whose login is it? (user is the openid, and from is left out)
+cases.yaml:9:26: there is no such event of origin: identity (its event is login or phone)
+`; got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}
+
+// TestPluginEventOfTheHost: a plugin's case gives it a login as a host does, with what
+// a plugin's case alone can have.
+func TestPluginEventOfTheHost(t *testing.T) {
+	f, problems := config.ParseCases("cases.yaml", []byte(`
+weft: 1
+cases: [ { name: a, events: [ { event: { id: e, origin: identity, event: login, user: oU, fields: { new_user: "true" }, attempt: 2, attrs: { a: b } } }, { event: { event: login } } ] } ]
+`))
+	if problems.Err() != nil {
+		t.Fatal(problems)
+	}
+	events := f.Cases[0].Events
+	ev, problem := pluginEvent(events[0].Event, events[0].Pos, 7)
+	want := &hostapi.Event{
+		ID: "e", Type: "event", Event: "login", From: "oU", User: "oU", Created: 7, Origin: "identity", Attempt: 2,
+		Fields: []hostapi.Field{{Name: "new_user", Value: "true"}}, Attrs: []hostapi.Field{{Name: "a", Value: "b"}},
+	}
+	if problem != nil || !reflect.DeepEqual(ev, want) {
+		t.Errorf("%+v %v", ev, problem)
+	}
+	if ev, problem := pluginEvent(events[1].Event, events[1].Pos, 7); problem != nil || ev.Origin != "wechat" || ev.To == "" {
+		t.Errorf("%+v %v", ev, problem)
+	}
 }
 
 // failures lists what a report has against the cases, a line each.

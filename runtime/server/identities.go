@@ -78,16 +78,20 @@ func withTraceParent(ec echo.Context) context.Context {
 	return context.WithValue(ec.Request().Context(), traceParentKey{}, traceParentOf(ec))
 }
 
+// identityEvent is a login or a phone number of a user, without its id, its app and
+// its fields. created is in Unix seconds.
+func identityEvent(name, openID string, created int64) *hostapi.Event {
+	return &hostapi.Event{Type: "event", Event: name, From: openID, User: openID, Created: created, Origin: identityOrigin}
+}
+
 // postIdentity gives a login or a phone number to the pipeline of its app.
 func (h *Host) postIdentity(ctx context.Context, e identity.Event) error {
 	a := h.current.Load().callbacks.apps[e.App]
 	if a == nil {
 		return pipeline.ErrNoApp
 	}
-	ev := &hostapi.Event{
-		ID: e.ID, App: a.name, AppID: a.appID, AppType: a.appType, Type: "event", Event: e.Name, From: e.User.OpenID, User: e.User.OpenID,
-		Created: e.At.Unix(), Origin: identityOrigin,
-	}
+	ev := identityEvent(e.Name, e.User.OpenID, e.At.Unix())
+	ev.ID, ev.App, ev.AppID, ev.AppType = e.ID, a.name, a.appID, a.appType
 	ev.TraceParent, _ = ctx.Value(traceParentKey{}).(string)
 	switch e.Name {
 	case identity.EventLogin:

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -121,7 +122,8 @@ func (b *pluginBench) handle(ctx context.Context, now time.Time, ev *hostapi.Eve
 	if ev.ID == "" {
 		ev.ID = fmt.Sprintf("%032x", b.sent)
 	}
-	ev.App, ev.AppID, ev.AppType, ev.Origin = benchApp, "wx0000000000000000", string(config.Official), "wechat"
+	ev.App, ev.AppID, ev.AppType = benchApp, "wx0000000000000000", string(config.Official)
+	ev.Origin = cmp.Or(ev.Origin, string(config.OriginWeChat))
 	ev.Attempt = max(ev.Attempt, 1)
 	calls := &eventCalls{capabilities: b.asks}
 	call := sandbox.Call{Event: ev, Attrs: ev.Attrs, Reply: ev.Reply, Passive: true, API: calls, Fetch: calls}

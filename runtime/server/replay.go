@@ -185,12 +185,12 @@ func (r *replay) replayCase(ctx context.Context, sides [2]*config.Config, c *con
 	now := c.Now
 	for i, ev := range c.Events {
 		now = nextTime(ev, now, i, time.Second)
-		doc, problem := appDocument(ev, c.App, now, i)
+		given, problem := appInput(ev, c.App, now, i)
 		if problem != nil {
 			r.problem(config.Problems{*problem})
 			return nil
 		}
-		if err := r.event(ctx, benches, c, ev, now, doc); err != nil {
+		if err := r.event(ctx, benches, c, ev, now, given); err != nil {
 			return err
 		}
 	}
@@ -205,12 +205,12 @@ type outcome struct {
 }
 
 // event gives an event to both sides and compares.
-func (r *replay) event(ctx context.Context, benches [2]*appBench, c *config.Case, ev *config.CaseEvent, now time.Time, doc []byte) error {
+func (r *replay) event(ctx context.Context, benches [2]*appBench, c *config.Case, ev *config.CaseEvent, now time.Time, given benchInput) error {
 	r.report.Events++
 	var got [2]outcome
 	changed := map[touchedKey]bool{}
 	for i, b := range benches {
-		res, err := b.deliver(ctx, now, doc, ev.Answers)
+		res, err := b.deliver(ctx, now, given, ev.Answers)
 		if err != nil {
 			return err
 		}
