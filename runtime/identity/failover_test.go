@@ -26,7 +26,7 @@ func TestClusterNodeKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	session, err := b.Verify(t.Context(), "shop", tokens.Token)
+	session, err := b.Verify(t.Context(), c, tokens.Token)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,13 +44,13 @@ func TestClusterNodeKilled(t *testing.T) {
 	}
 	t.Logf("rotated %v after the kill", took)
 	for _, h := range []*Sessions{a, b} {
-		if _, err := h.Verify(t.Context(), "shop", next.Token); err != nil {
+		if _, err := h.Verify(t.Context(), c, next.Token); err != nil {
 			t.Errorf("the rotated session: %v", err)
 		}
 	}
 	_, err = a.Rotate(t.Context(), c, tokens.RefreshToken)
 	refused(t, "the refresh token again", err)
-	_, err = b.Verify(t.Context(), "shop", next.Token)
+	_, err = b.Verify(t.Context(), c, next.Token)
 	refused(t, "the session after that", err)
 }
 

@@ -63,7 +63,6 @@ func NewMini(o MiniOptions) *Mini {
 // MiniApp is a mini program as its settings have it.
 type MiniApp struct {
 	Session SessionConfig
-	AppID   string
 	// SNS exchanges codes of wx.login.
 	SNS *gateway.SNS
 	// API is asked for phone numbers.

@@ -95,9 +95,9 @@ func newTown(t testing.TB) *town {
 	c.store = openBolt(t, c.data, c.clock.Now)
 	c.use(c.store)
 	c.app = MiniApp{
-		Session: SessionConfig{App: "mini", Claims: []string{ClaimOpenID}, Session: time.Hour, Refresh: 24 * time.Hour},
-		AppID:   miniID, MaxSkew: 10 * time.Minute,
-		SNS: apis.SNS(gateway.SNSConfig{App: "mini", AppID: miniID, Secret: miniSecret, Base: srv.URL}),
+		Session: SessionConfig{App: "mini", AppID: miniID, Claims: []string{ClaimOpenID}, Session: time.Hour, Refresh: 24 * time.Hour},
+		MaxSkew: 10 * time.Minute,
+		SNS:     apis.SNS(gateway.SNSConfig{App: "mini", AppID: miniID, Secret: miniSecret, Base: srv.URL}),
 	}
 	resp, err := srv.Client().Get(srv.URL + "/cgi-bin/token?grant_type=client_credential&appid=" + miniID + "&secret=" + miniSecret)
 	if err != nil {
@@ -139,7 +139,7 @@ func (c *town) login() (Login, Session) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	s, err := c.sessions.Verify(c.t.Context(), "mini", l.Token)
+	s, err := c.sessions.Verify(c.t.Context(), c.app.Session, l.Token)
 	if err != nil || s.OpenID != miniUser || s.UnionID != "uMini" {
 		c.t.Fatalf("%+v %v", s, err)
 	}
@@ -362,7 +362,7 @@ func TestMiniDecrypt(t *testing.T) {
 		t.Errorf("too late: %s %v", got, err)
 	}
 	foreign := c.app
-	foreign.AppID = "wx9999999999999999"
+	foreign.Session.AppID = "wx9999999999999999"
 	if got, err := c.Decrypt(t.Context(), foreign, s, c.sealed(c.marked(""))); !errors.Is(err, wechat.ErrWatermark) || got != nil {
 		t.Errorf("another app's: %s %v", got, err)
 	}
@@ -379,7 +379,7 @@ func TestMiniSessionKeyChanges(t *testing.T) {
 	_, s := c.login()
 	before := c.wechat.SessionKey(miniID, miniUser)
 	c.wechat.ForgetSession(miniID, miniUser)
-	if _, err := c.sessions.Verify(t.Context(), "mini", "x"); err == nil {
+	if _, err := c.sessions.Verify(t.Context(), c.app.Session, "x"); err == nil {
 		t.Fatal("any text is a session")
 	}
 	code := c.code(simulator.LoginCode)

@@ -54,7 +54,7 @@ func (m *Mini) Decrypt(ctx context.Context, a MiniApp, s Session, e Encrypted) (
 	if (e.RawData != "" || e.Signature != "") && !wechat.SignedRawData(e.RawData, string(key), e.Signature) {
 		return nil, ErrSignature
 	}
-	if err := data.Check(a.AppID, m.now(), a.MaxSkew); err != nil {
+	if err := data.Check(a.Session.AppID, m.now(), a.MaxSkew); err != nil {
 		return nil, err
 	}
 	var fields map[string]json.RawMessage

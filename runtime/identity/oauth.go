@@ -13,8 +13,15 @@ import (
 	"github.com/weft-dev/weft/runtime/wechat"
 )
 
-// exchangeTime is how long WeChat may take to say who a code's user is.
-const exchangeTime = 10 * time.Second
+const (
+	// exchangeTime is how long WeChat may take to say who a code's user is.
+	exchangeTime = 10 * time.Second
+	// endTime is the most that the end of a login takes once its state is used up:
+	// the exchange, and to keep what came of it.
+	endTime = exchangeTime + 2*patience
+	// FinishTime is the most that Finish takes.
+	FinishTime = patience + endTime
+)
 
 // ErrScope says that a login asks for a scope that is none of web authorization's.
 var ErrScope = errors.New("the scope is neither snsapi_base nor snsapi_userinfo")
@@ -24,7 +31,6 @@ type OAuthConfig struct {
 	// Session is of its sessions. Where their claims have the unionid, WeChat is asked
 	// for one that it doesn't tell with the openid, as far as the scope allows it.
 	Session   SessionConfig
-	AppID     string
 	Authorize string       // base of the page that browsers log in at, as wechat.Authorize has it; "": WeChat's
 	SNS       *gateway.SNS // exchanges codes
 	Callback  string       // redirect_uri: where WeChat sends browsers, as they reach the host
@@ -85,7 +91,7 @@ func (o *OAuth) Begin(c *OAuthConfig, redirect, scope string, had []*http.Cookie
 		return "", nil, err
 	}
 	l := newLogin(o.keys[0], c.Session.App, redirect, scope, o.now())
-	link = wechat.Authorize{Base: c.Authorize, AppID: c.AppID, RedirectURI: c.Callback, Scope: scope, State: l.state()}.Link()
+	link = wechat.Authorize{Base: c.Authorize, AppID: c.Session.AppID, RedirectURI: c.Callback, Scope: scope, State: l.state()}.Link()
 	return link, cookieFor(o.keys, &l, had), nil
 }
 
@@ -101,7 +107,7 @@ type Landing struct {
 // Finish ends a login: the code is exchanged, once over all hosts, however often the
 // browser asks. code is "" where WeChat sent none, because the user did not agree.
 // cookies are the browser's. What it has begun it ends when ctx does, too: a browser
-// that asks twice breaks its first request off.
+// that asks twice breaks its first request off. It takes at most FinishTime.
 //
 // ErrState: the state is not this browser's or was used; the browser is led nowhere.
 // Another error is the store's: it may be asked again.
@@ -152,7 +158,7 @@ func (o *OAuth) end(ctx context.Context, c *OAuthConfig, l *login, r loginRecord
 	defer cancel()
 	end := outcomeOf(refused)
 	if end == loggedIn {
-		if err := o.issue(keeping, c.Session.App, l.ticket(code), u); err != nil {
+		if err := o.issue(keeping, c.Session, l.ticket(code), u); err != nil {
 			return 0, Landing{}, err
 		}
 	}

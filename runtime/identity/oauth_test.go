@@ -34,16 +34,18 @@ func TestOAuth(t *testing.T) {
 	if l.User.OpenID != "oOne" || l.Refused != nil || q.Get("error") != "" {
 		t.Errorf("%+v", l)
 	}
-	other := *f.config
-	other.Session.App = "other"
-	if _, err := f.Login(t.Context(), &other, q.Get("ticket")); !errors.Is(err, ErrTicket) {
-		t.Errorf("another app redeems the ticket: %v", err)
+	for _, change := range []func(*SessionConfig){func(c *SessionConfig) { c.App = "other" }, func(c *SessionConfig) { c.AppID = "wxother" }} {
+		other := *f.config
+		change(&other.Session)
+		if _, err := f.Login(t.Context(), &other, q.Get("ticket")); !errors.Is(err, ErrTicket) {
+			t.Errorf("another app or account redeems the ticket: %v", err)
+		}
 	}
 	in, err := f.Login(t.Context(), f.config, q.Get("ticket"))
 	if err != nil || !in.NewUser {
 		t.Errorf("%+v %v", in, err)
 	}
-	if s, err := f.sessions.Verify(t.Context(), "shop", in.Token); err != nil || s.OpenID != "oOne" {
+	if s, err := f.sessions.Verify(t.Context(), f.config.Session, in.Token); err != nil || s.OpenID != "oOne" {
 		t.Errorf("%+v %v", s, err)
 	}
 	for _, ticket := range []string{q.Get("ticket"), "", "x", strings.Repeat("0", 64), strings.Repeat("0", 1<<20)} {

@@ -49,8 +49,10 @@ func oauthTownOver(t testing.TB, s store.Store, dir string, clock *storetest.Clo
 	srv := httptest.NewServer(w)
 	t.Cleanup(func() { w.Close(); srv.Close() })
 	f := &oauthTown{t: t, wechat: w, store: s, dir: dir, clock: clock, now: now}
+	session := testConfig()
+	session.AppID = oauthAppID
 	f.config = &OAuthConfig{
-		Session: testConfig(), AppID: oauthAppID, Authorize: "https://open.fake.example", SNS: snsAt(t, srv.URL),
+		Session: session, Authorize: "https://open.fake.example", SNS: snsAt(t, srv.URL),
 		Callback: "https://wx.acme.cn/oauth/shop/callback", Redirects: testRedirects(t),
 	}
 	f.OAuth = f.host(testKey(1))

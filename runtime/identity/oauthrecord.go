@@ -115,12 +115,13 @@ func (o *OAuth) settle(ctx context.Context, l *login, r loginRecord, end outcome
 }
 
 // repeat is the answer to a state that was used: the first one's for the same code,
-// soon after it. It waits for one that is under way.
+// soon after it. It waits for one that is under way, as long as that may take.
 func (o *OAuth) repeat(ctx context.Context, l *login, r loginRecord, code string) (outcome, error) {
 	if !bytes.Equal(r.code, l.codeMark(code)) { // no secret: it is our own answer that differs
 		return 0, ErrState
 	}
-	ctx, cancel := context.WithTimeout(ctx, exchangeTime)
+	begun := o.now().Sub(time.UnixMilli(r.at)) // ago, by the clocks of two hosts
+	ctx, cancel := context.WithTimeout(ctx, min(FinishTime-begun, endTime))
 	defer cancel()
 	tick := time.NewTicker(endPoll)
 	defer tick.Stop()

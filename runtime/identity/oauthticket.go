@@ -44,14 +44,20 @@ func ticketPlace(app, ticket string) (bucket, key string) {
 	return fmt.Sprintf("ticket/%s/%x", app, sum[0]>>4), hex.EncodeToString(sum[:])
 }
 
+// ticketBound is what the record of a ticket is bound to: where it stands, and whose
+// openid it has.
+func ticketBound(c SessionConfig, bucket, key string) []byte {
+	return []byte(bucket + "/" + key + "/" + c.AppID)
+}
+
 // issue puts a ticket into the store.
-func (o *OAuth) issue(ctx context.Context, app, ticket string, u User) error {
+func (o *OAuth) issue(ctx context.Context, c SessionConfig, ticket string, u User) error {
 	plain, err := json.Marshal(ticketRecord{OpenID: u.OpenID, UnionID: u.UnionID, Until: o.now().Add(ticketTime).UnixMilli()})
 	if err != nil {
 		return fmt.Errorf("write a ticket: %w", err)
 	}
-	bucket, key := ticketPlace(app, ticket)
-	op := store.Op{Kind: store.Set, Bucket: bucket, Key: key, Value: o.vault.Seal(ticketSeal, plain, []byte(bucket+"/"+key)), TTL: ticketTime}
+	bucket, key := ticketPlace(c.App, ticket)
+	op := store.Op{Kind: store.Set, Bucket: bucket, Key: key, Value: o.vault.Seal(ticketSeal, plain, ticketBound(c, bucket, key)), TTL: ticketTime}
 	if _, err := o.applyOnce(ctx, op); err != nil {
 		return fmt.Errorf("keep a ticket: %w", err)
 	}
@@ -59,11 +65,11 @@ func (o *OAuth) issue(ctx context.Context, app, ticket string, u User) error {
 }
 
 // peek tells whom a ticket logs in that was not redeemed yet. ErrTicket: nobody.
-func (o *OAuth) peek(ctx context.Context, app, ticket string) (User, error) {
+func (o *OAuth) peek(ctx context.Context, c SessionConfig, ticket string) (User, error) {
 	if b, err := hex.DecodeString(ticket); err != nil || len(b) != macSize {
 		return User{}, ErrTicket
 	}
-	bucket, key := ticketPlace(app, ticket)
+	bucket, key := ticketPlace(c.App, ticket)
 	var sealed []byte
 	err := steady(ctx, func() (err error) {
 		sealed, err = o.store.Get(ctx, bucket, key)
@@ -74,7 +80,7 @@ func (o *OAuth) peek(ctx context.Context, app, ticket string) (User, error) {
 	} else if err != nil {
 		return User{}, fmt.Errorf("read a ticket: %w", err)
 	}
-	plain, err := o.vault.Open(ticketSeal, sealed, []byte(bucket+"/"+key))
+	plain, err := o.vault.Open(ticketSeal, sealed, ticketBound(c, bucket, key))
 	if err != nil {
 		return User{}, fmt.Errorf("%w: %w", ErrTicket, err)
 	}
@@ -103,7 +109,7 @@ func (o *OAuth) redeem(ctx context.Context, app, ticket string) error {
 // as it is good.
 func (o *OAuth) Login(ctx context.Context, c *OAuthConfig, ticket string) (Login, error) {
 	app := c.Session.App
-	u, err := o.peek(ctx, app, ticket)
+	u, err := o.peek(ctx, c.Session, ticket)
 	if err != nil {
 		return Login{}, kept(err)
 	}

@@ -60,21 +60,24 @@ type record struct {
 	Until   int64             `json:"until"`   // Unix seconds: when the refresh token expires
 }
 
-func (s *Sessions) sealRecord(app string, id sessionID, r record) ([]byte, error) {
+func (s *Sessions) sealRecord(c SessionConfig, id sessionID, r record) ([]byte, error) {
 	plain, err := json.Marshal(r)
 	if err != nil {
 		return nil, fmt.Errorf("write a session: %w", err)
 	}
-	return s.vault.Seal(sessionSeal, plain, recordPlace(app, id)), nil
+	return s.vault.Seal(sessionSeal, plain, recordPlace(c, id)), nil
 }
 
-// recordPlace is what a sealed record is bound to.
-func recordPlace(app string, id sessionID) []byte { return append(id[:], app...) }
+// recordPlace is what a sealed record is bound to. Neither an app's name nor an AppID
+// has a zero byte.
+func recordPlace(c SessionConfig, id sessionID) []byte {
+	return append(id[:], c.App+"\x00"+c.AppID...)
+}
 
 // record reads a session, and as what it stands in the store. ErrSession: there is
 // none, or none that can be opened.
-func (s *Sessions) record(ctx context.Context, app string, id sessionID) (r record, sealed []byte, err error) {
-	bucket, key := id.place(app)
+func (s *Sessions) record(ctx context.Context, c SessionConfig, id sessionID) (r record, sealed []byte, err error) {
+	bucket, key := id.place(c.App)
 	sealed, err = s.store.Get(ctx, bucket, key)
 	if errors.Is(err, store.ErrNotFound) {
 		return r, nil, fmt.Errorf("%w: it has ended", ErrSession)
@@ -82,7 +85,7 @@ func (s *Sessions) record(ctx context.Context, app string, id sessionID) (r reco
 	if err != nil {
 		return r, nil, err
 	}
-	plain, err := s.vault.Open(sessionSeal, sealed, recordPlace(app, id))
+	plain, err := s.vault.Open(sessionSeal, sealed, recordPlace(c, id))
 	if err != nil {
 		return r, nil, fmt.Errorf("%w: %w", ErrSession, err)
 	}

@@ -46,6 +46,7 @@ type Tokens struct {
 // SessionConfig is what an app's settings say of its sessions.
 type SessionConfig struct {
 	App     string        // its name
+	AppID   string        // its account at WeChat: with another one all its sessions have ended
 	Claims  []string      // ClaimOpenID, ClaimUnionID: what of the user the JWT tells
 	Session time.Duration // how long a JWT is good; over 0
 	Refresh time.Duration // how long a refresh token is; over 0
@@ -126,11 +127,11 @@ func (s *Sessions) Begin(ctx context.Context, c SessionConfig, u User) (Tokens, 
 	_, _ = rand.Read(id[:]) // never fails: crypto/rand
 	refresh := s.newRefresh(c.App, id)
 	r := record{OpenID: u.OpenID, UnionID: u.UnionID, Refresh: refresh.hash(), Until: s.now().Add(c.Refresh).Unix()}
-	sealed, err := s.sealRecord(c.App, id, r)
+	sealed, err := s.sealRecord(c, id, r)
 	if err != nil {
 		return Tokens{}, fmt.Errorf("begin a session: %w", err)
 	}
-	switch done, err := s.swap(ctx, c, id, nil, sealed); {
+	switch done, err := s.swap(ctx, time.Now().Add(patience), c, id, nil, sealed); {
 	case err != nil:
 		return Tokens{}, fmt.Errorf("begin a session: %w", err)
 	case !done:
@@ -154,8 +155,11 @@ func (s *Sessions) Rotate(ctx context.Context, c SessionConfig, refresh string) 
 	}
 	var r record
 	var sealed []byte
-	if err := steady(ctx, func() (err error) {
-		r, sealed, err = s.record(ctx, c.App, shown.id)
+	until := time.Now().Add(patience)
+	reading, cancel := context.WithDeadline(ctx, until) // a change that is under way is waited for
+	defer cancel()
+	if err := steadyUntil(reading, until, func() (err error) {
+		r, sealed, err = s.record(reading, c, shown.id)
 		return err
 	}); err != nil {
 		return Tokens{}, fmt.Errorf("rotate a session: %w", err)
@@ -168,11 +172,11 @@ func (s *Sessions) Rotate(ctx context.Context, c SessionConfig, refresh string) 
 	}
 	next := s.newRefresh(c.App, shown.id)
 	r.Refresh, r.Until = next.hash(), s.now().Add(c.Refresh).Unix()
-	rotated, err := s.sealRecord(c.App, shown.id, r)
+	rotated, err := s.sealRecord(c, shown.id, r)
 	if err != nil {
 		return Tokens{}, fmt.Errorf("rotate a session: %w", err)
 	}
-	switch done, err := s.swap(ctx, c, shown.id, sealed, rotated); {
+	switch done, err := s.swap(ctx, until, c, shown.id, sealed, rotated); {
 	case err != nil:
 		return Tokens{}, fmt.Errorf("rotate a session: %w", err)
 	case !done: // another host has rotated with the same token
@@ -183,10 +187,10 @@ func (s *Sessions) Rotate(ctx context.Context, c SessionConfig, refresh string) 
 
 // swap puts a session's record in the place of another, nil: of none. done is
 // false where somebody else was faster.
-func (s *Sessions) swap(ctx context.Context, c SessionConfig, id sessionID, old, sealed []byte) (done bool, err error) {
+func (s *Sessions) swap(ctx context.Context, until time.Time, c SessionConfig, id sessionID, old, sealed []byte) (done bool, err error) {
 	bucket, key := id.place(c.App)
 	op := store.Op{Kind: store.CompareAndSet, Bucket: bucket, Key: key, Expect: old, Value: sealed, TTL: c.kept()}
-	err = steady(ctx, func() error {
+	err = steadyUntil(ctx, until, func() error {
 		res, err := s.store.Apply(ctx, op)
 		// The latter: an earlier try did it, and its answer got lost.
 		done = res.Applied || bytes.Equal(res.Value, sealed)
@@ -218,8 +222,8 @@ func (s *Sessions) drop(ctx context.Context, app string, t Tokens) {
 
 // Verify returns the session of a JWT, the text after "Bearer ". ErrSession: it is
 // not one of ours for this app, has expired, or its session has ended.
-func (s *Sessions) Verify(ctx context.Context, app, bearer string) (Session, error) {
-	claims, err := s.readToken(app, bearer)
+func (s *Sessions) Verify(ctx context.Context, c SessionConfig, bearer string) (Session, error) {
+	claims, err := s.readToken(c.App, bearer)
 	if err != nil {
 		return Session{}, err
 	}
@@ -227,11 +231,11 @@ func (s *Sessions) Verify(ctx context.Context, app, bearer string) (Session, err
 	if err != nil {
 		return Session{}, err
 	}
-	r, _, err := s.record(ctx, app, id)
+	r, _, err := s.record(ctx, c, id)
 	if err != nil {
 		return Session{}, fmt.Errorf("verify a session: %w", err)
 	}
-	return Session{ID: claims.SessionID, App: app, OpenID: r.OpenID, UnionID: r.UnionID, Expires: claims.ExpiresAt.Time}, nil
+	return Session{ID: claims.SessionID, App: c.App, OpenID: r.OpenID, UnionID: r.UnionID, Expires: claims.ExpiresAt.Time}, nil
 }
 
 // tokens writes the tokens of a session.
@@ -255,7 +259,12 @@ func (c SessionConfig) kept() time.Duration { return max(c.Session, c.Refresh) }
 
 // steady calls f until the store answers, for patience or until ctx ends.
 func steady(ctx context.Context, f func() error) error {
-	end := time.NewTimer(patience)
+	return steadyUntil(ctx, time.Now().Add(patience), f)
+}
+
+// steadyUntil does so until a time, by the machine's clock, but once at least.
+func steadyUntil(ctx context.Context, until time.Time, f func() error) error {
+	end := time.NewTimer(time.Until(until))
 	defer end.Stop()
 	for {
 		err := f()

@@ -23,7 +23,7 @@ var testUser = User{OpenID: "oABC-the-openid", UnionID: "uXYZ-the-unionid"}
 func testKey(b byte) []byte { return bytes.Repeat([]byte{b}, 32) }
 
 func testConfig() SessionConfig {
-	return SessionConfig{App: "shop", Claims: []string{ClaimOpenID}, Session: time.Hour, Refresh: 24 * time.Hour}
+	return SessionConfig{App: "shop", AppID: "wx1", Claims: []string{ClaimOpenID}, Session: time.Hour, Refresh: 24 * time.Hour}
 }
 
 // openBolt opens an embedded store in a folder of the test.
@@ -89,7 +89,7 @@ func (h *host) begin(c SessionConfig) Tokens {
 // good checks that a token is that of the test's user.
 func (h *host) good(what, token string) Session {
 	h.t.Helper()
-	s, err := h.Verify(h.t.Context(), "shop", token)
+	s, err := h.Verify(h.t.Context(), testConfig(), token)
 	if err != nil || s.OpenID != testUser.OpenID || s.UnionID != testUser.UnionID || s.App != "shop" || s.ID == "" {
 		h.t.Errorf("%s: %+v, %v", what, s, err)
 	}
@@ -121,7 +121,7 @@ func TestSession(t *testing.T) {
 	}
 	h.good("its first token", first.Token)
 	h.clock.Advance(30*time.Minute + time.Second)
-	_, err = h.Verify(t.Context(), "shop", first.Token)
+	_, err = h.Verify(t.Context(), c, first.Token)
 	refused(t, "the first token an hour later", err)
 	h.good("the second", second.Token)
 
@@ -162,7 +162,7 @@ func TestRefreshUsedTwice(t *testing.T) {
 	_, err = h.Rotate(t.Context(), c, second.RefreshToken)
 	refused(t, "the one that came of it", err)
 	for _, token := range []string{first.Token, second.Token} {
-		_, err = h.Verify(t.Context(), "shop", token)
+		_, err = h.Verify(t.Context(), c, token)
 		refused(t, "a token of the session that has ended", err)
 	}
 	h.good("another session of the user", other.Token)
@@ -228,7 +228,7 @@ func rotateAtOnce(t *testing.T, hosts []*Sessions) {
 		}
 		for _, next := range append(got, tokens) {
 			for _, h := range hosts {
-				_, err := h.Verify(t.Context(), c.App, next.Token)
+				_, err := h.Verify(t.Context(), c, next.Token)
 				refused(t, "a token of a session that was rotated twice", err)
 			}
 			_, err := hosts[0].Rotate(t.Context(), c, next.RefreshToken)
@@ -288,7 +288,7 @@ func TestRotateBetweenReadAndChange(t *testing.T) {
 	}
 	_, err := newSessions(t, slow, h.clock.Now, testKey(1)).Rotate(t.Context(), c, tokens.RefreshToken)
 	refused(t, "the slower host", err)
-	_, err = h.Verify(t.Context(), "shop", won.Token)
+	_, err = h.Verify(t.Context(), c, won.Token)
 	refused(t, "what the faster host got", err)
 }
 
@@ -328,8 +328,25 @@ func TestStoreAway(t *testing.T) {
 	if err := h.store.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := h.Verify(t.Context(), "shop", tokens.Token); err == nil || errors.Is(err, ErrSession) {
+	if _, err := h.Verify(t.Context(), c, tokens.Token); err == nil || errors.Is(err, ErrSession) {
 		t.Errorf("verify: %v", err)
+	}
+}
+
+// TestAnotherAccount: an app that is given another account at WeChat has none of the
+// sessions that it had with the one before; with that one again they go on.
+func TestAnotherAccount(t *testing.T) {
+	h, c := newHost(t), testConfig()
+	tokens := h.begin(c)
+	other := c
+	other.AppID = "wx2"
+	_, err := h.Verify(t.Context(), other, tokens.Token)
+	refused(t, "a token of the other account", err)
+	_, err = h.Rotate(t.Context(), other, tokens.RefreshToken)
+	refused(t, "its refresh token", err)
+	h.good("with its own account", tokens.Token)
+	if _, err := h.Rotate(t.Context(), c, tokens.RefreshToken); err != nil {
+		t.Errorf("its refresh token with its own account: %v", err)
 	}
 }
 

@@ -113,46 +113,49 @@ func TestTokenRefused(t *testing.T) {
 		"too long":                        signed(t, header, claims.with("pad", strings.Repeat("x", maxToken)), own.private),
 		"standard base64":                 head + "." + body + "." + base64.RawStdEncoding.EncodeToString(bytes.Repeat([]byte{0xff}, 64)),
 	} {
-		_, err := h.Verify(t.Context(), "shop", text)
+		_, err := h.Verify(t.Context(), testConfig(), text)
 		refused(t, name, err)
 		if err != nil && text != "" && strings.Contains(err.Error(), text) {
 			t.Errorf("%s: the error has the token: %v", name, err)
 		}
 	}
-	_, err := h.Verify(t.Context(), "bank", token)
+	bank := testConfig()
+	bank.App = "bank"
+	_, err := h.Verify(t.Context(), bank, token)
 	refused(t, "the token at another app", err)
 	for i := range token {
 		changed := []byte(token)
 		if changed[i]++; changed[i] == '.'+1 {
 			continue // a dot that isn't one any more: no token of three parts, as above
 		}
-		if _, err := h.Verify(t.Context(), "shop", string(changed)); err == nil {
+		if _, err := h.Verify(t.Context(), testConfig(), string(changed)); err == nil {
 			t.Errorf("character %d changed, and it was taken: %s", i, changed)
 		}
 	}
 }
 
 // A session of one app, moved in the store to where another app's would stand, is
-// not opened there.
+// not opened there, nor where it was when the app has another account.
 func TestRecordIsBound(t *testing.T) {
 	h := newHost(t)
 	id := sessionID{7}
-	sealed, err := h.sealRecord("shop", id, record{OpenID: "o"})
+	c := testConfig()
+	sealed, err := h.sealRecord(c, id, record{OpenID: "o"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, at := range []struct {
-		app string
-		id  sessionID
-	}{{"bank", id}, {"shop", sessionID{7, 1}}} {
+		app, appID string
+		id         sessionID
+	}{{"bank", c.AppID, id}, {c.App, c.AppID, sessionID{7, 1}}, {c.App, "wx2", id}} {
 		bucket, key := at.id.place(at.app)
 		setValue(t, h.store, bucket, key, sealed)
-		_, _, err := h.record(t.Context(), at.app, at.id)
+		_, _, err := h.record(t.Context(), SessionConfig{App: at.app, AppID: at.appID}, at.id)
 		refused(t, "moved to "+bucket, err)
 	}
-	bucket, key := id.place("shop")
+	bucket, key := id.place(c.App)
 	setValue(t, h.store, bucket, key, sealed)
-	if r, _, err := h.record(t.Context(), "shop", id); err != nil || r.OpenID != "o" {
+	if r, _, err := h.record(t.Context(), c, id); err != nil || r.OpenID != "o" {
 		t.Errorf("where it belongs: %+v, %v", r, err)
 	}
 }
@@ -196,31 +199,31 @@ func TestKeyChange(t *testing.T) {
 	}
 	old, ready, changed, after := host(1), host(1, testKey(2)), host(2, testKey(1)), host(2)
 	first := h.begin(c)
-	if _, err := changed.Verify(t.Context(), "shop", first.Token); err != nil {
+	if _, err := changed.Verify(t.Context(), testConfig(), first.Token); err != nil {
 		t.Errorf("the old key's token on a host with the new one: %v", err)
 	}
 	second, err := changed.Rotate(t.Context(), c, first.RefreshToken)
 	if err != nil {
 		t.Fatalf("the old key's refresh token on a host with the new one: %v", err)
 	}
-	_, err = old.Verify(t.Context(), "shop", second.Token)
+	_, err = old.Verify(t.Context(), testConfig(), second.Token)
 	refused(t, "the new key's token on a host that doesn't have it", err)
-	if _, err := ready.Verify(t.Context(), "shop", second.Token); err != nil {
+	if _, err := ready.Verify(t.Context(), testConfig(), second.Token); err != nil {
 		t.Errorf("the new key's token on a host that is ready for it: %v", err)
 	}
-	_, err = after.Verify(t.Context(), "shop", first.Token)
+	_, err = after.Verify(t.Context(), testConfig(), first.Token)
 	refused(t, "the old key's token after the change", err)
 	third, err := after.Rotate(t.Context(), c, second.RefreshToken)
 	if err != nil {
 		t.Fatalf("the new key's refresh token after the change: %v", err)
 	}
-	if _, err := after.Verify(t.Context(), "shop", third.Token); err != nil {
+	if _, err := after.Verify(t.Context(), testConfig(), third.Token); err != nil {
 		t.Errorf("the new key's token after the change: %v", err)
 	}
 	// A token that was used before the change is known as such after it.
 	_, err = changed.Rotate(t.Context(), c, first.RefreshToken)
 	refused(t, "the old key's refresh token, again", err)
-	_, err = after.Verify(t.Context(), "shop", third.Token)
+	_, err = after.Verify(t.Context(), testConfig(), third.Token)
 	refused(t, "a token of the session that this has ended", err)
 
 	var set struct{ Keys []jwk }

@@ -62,7 +62,7 @@ func openIdentities(cfg *config.Config, s store.Store, post identityEvents) (*id
 
 // sessionConfig is how an app's sessions are.
 func sessionConfig(app *config.App) identity.SessionConfig {
-	c := identity.SessionConfig{App: app.Name, Session: app.OAuth.Session, Refresh: app.OAuth.Refresh}
+	c := identity.SessionConfig{App: app.Name, AppID: app.AppID, Session: app.OAuth.Session, Refresh: app.OAuth.Refresh}
 	for _, claim := range app.OAuth.Claims {
 		c.Claims = append(c.Claims, string(claim))
 	}

@@ -19,8 +19,9 @@ import (
 )
 
 // miniTime is how long a request of a mini program may wait for WeChat and the
-// store.
-const miniTime = 10 * time.Second
+// store. With bodyTime before it, it is over while the listener still writes: the
+// code or refresh token of a request whose answer is lost is used up all the same.
+const miniTime = 9 * time.Second
 
 // The errors of a mini program's paths.
 var (
@@ -70,7 +71,7 @@ func (a *assembly) readMinis() {
 		if app.Type != config.MiniProgram || app.OAuth == nil {
 			continue
 		}
-		m := miniApp{Session: sessionConfig(app), AppID: app.AppID, MaxSkew: app.MaxSkew, API: a.outlets[app.Name].api}
+		m := miniApp{Session: sessionConfig(app), MaxSkew: app.MaxSkew, API: a.outlets[app.Name].api}
 		if a.ways != nil && app.AppSecret != "" {
 			m.SNS = a.ways.apis.SNS(gateway.SNSConfig{App: app.Name, AppID: app.AppID, Secret: app.AppSecret, Base: app.APIBase})
 		}
@@ -217,7 +218,7 @@ func (h *Host) miniRefresh(ctx context.Context, _ echo.Context, a miniApp, r *mi
 
 // miniPhone answers POST /mp/{app}/phone: the code of a phone button.
 func (h *Host) miniPhone(ctx context.Context, ec echo.Context, a miniApp, r *miniRequest) (any, error) {
-	s, err := h.sessionOf(ctx, ec, a.Session.App)
+	s, err := h.sessionOf(ctx, ec, a.Session)
 	switch {
 	case err != nil:
 		return nil, err
@@ -238,7 +239,7 @@ func (h *Host) miniPhone(ctx context.Context, ec echo.Context, a miniApp, r *min
 
 // miniDecrypt answers POST /mp/{app}/decrypt: {"data": …}, the object that was in it.
 func (h *Host) miniDecrypt(ctx context.Context, ec echo.Context, a miniApp, r *miniRequest) (any, error) {
-	s, err := h.sessionOf(ctx, ec, a.Session.App)
+	s, err := h.sessionOf(ctx, ec, a.Session)
 	switch {
 	case err != nil:
 		return nil, err
@@ -253,10 +254,10 @@ func (h *Host) miniDecrypt(ctx context.Context, ec echo.Context, a miniApp, r *m
 }
 
 // sessionOf is the session of an app whose token a request shows.
-func (h *Host) sessionOf(ctx context.Context, ec echo.Context, app string) (identity.Session, error) {
+func (h *Host) sessionOf(ctx context.Context, ec echo.Context, c identity.SessionConfig) (identity.Session, error) {
 	token, ok := strings.CutPrefix(ec.Request().Header.Get("Authorization"), "Bearer ")
 	if !ok {
 		return identity.Session{}, identity.ErrSession
 	}
-	return h.identities.sessions.Verify(ctx, app, token)
+	return h.identities.sessions.Verify(ctx, c, token)
 }

@@ -17,6 +17,10 @@ import (
 	"github.com/weft-dev/weft/runtime/identity"
 )
 
+// writeSlack is what the answer to a callback of web authorization may take to be
+// written, beside identity.FinishTime.
+const writeSlack = 5 * time.Second
+
 // The errors of web authorization's paths.
 var (
 	errNoPublic   = &httpError{http.StatusServiceUnavailable, "app_unavailable", "server.public is missing: WeChat could not send the browser back"}
@@ -39,7 +43,7 @@ func (a *assembly) readLogins() {
 			a.problems = append(a.problems, config.Problem{Pos: app.Pos, Text: fmt.Sprintf("app %s: oauth.redirects: %v", app.Name, err)})
 			continue
 		}
-		c := &identity.OAuthConfig{Session: sessionConfig(app), AppID: app.AppID, Authorize: app.OAuth.AuthorizeBase, Redirects: redirects}
+		c := &identity.OAuthConfig{Session: sessionConfig(app), Authorize: app.OAuth.AuthorizeBase, Redirects: redirects}
 		if a.cfg.Server.Public != "" {
 			c.Callback = a.cfg.Server.Public + "/oauth/" + app.Name + "/callback"
 		}
@@ -151,6 +155,9 @@ func (h *Host) oauthCallback(ec echo.Context, c *identity.OAuthConfig) error {
 	if !ok {
 		return errState
 	}
+	// Longer than other answers: by then the browser's state and code are used up. A
+	// writer that knows no deadlines is a test's.
+	_ = http.NewResponseController(ec.Response().Writer).SetWriteDeadline(time.Now().Add(identity.FinishTime + writeSlack))
 	landing, err := h.identities.oauth.Finish(ec.Request().Context(), c, q["code"], q["state"], ec.Cookies())
 	switch {
 	case errors.Is(err, identity.ErrState):

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weft-dev/weft/runtime/identity"
 	"github.com/weft-dev/weft/runtime/simulator"
 	"github.com/weft-dev/weft/runtime/store/redis/redistest"
 )
@@ -161,7 +162,7 @@ func TestWebLogin(t *testing.T) {
 	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || w.Code != http.StatusOK || got.Refresh == "" || got.Expires != 7200 || got.New == nil || !*got.New {
 		t.Fatalf("%d %+v %v", w.Code, got, err)
 	}
-	s, err := l.identities.sessions.Verify(t.Context(), "shop", got.Token)
+	s, err := l.identities.sessions.Verify(t.Context(), l.current.Load().assembly.logins["shop"].Session, got.Token)
 	if err != nil || s.OpenID != "oOne" || s.UnionID != "uOne" {
 		t.Errorf("%+v %v", s, err)
 	}
@@ -177,7 +178,7 @@ func TestWebLogin(t *testing.T) {
 	if w := refresh(); w.Code != http.StatusUnauthorized || codeOf(w.Body.String()) != "session_invalid" {
 		t.Errorf("with the same token again: %d %s", w.Code, w.Body)
 	}
-	if _, err := l.identities.sessions.Verify(t.Context(), "shop", got.Token); err == nil {
+	if _, err := l.identities.sessions.Verify(t.Context(), l.current.Load().assembly.logins["shop"].Session, got.Token); err == nil {
 		t.Error("the session goes on after its refresh token was used twice")
 	}
 	waitUntil(t, "the login is an event", func() bool {
@@ -315,6 +316,61 @@ func TestWebLoginReload(t *testing.T) {
 		}
 	}
 	l.quiet(t, changed)
+}
+
+// deadlined is an answer that notes until when it may be written.
+type deadlined struct {
+	*httptest.ResponseRecorder
+	until time.Time
+}
+
+func (d *deadlined) SetWriteDeadline(t time.Time) error { d.until = t; return nil }
+
+// TestWebLoginTime: an answer that uses something up is written however long WeChat
+// and the store have taken for it.
+func TestWebLoginTime(t *testing.T) {
+	l := newLoginTown(t, 1)
+	cookie, state := l.begin(t)
+	r := httptest.NewRequest(http.MethodGet, "/oauth/shop/callback?"+url.Values{"code": {l.code()}, "state": {state}}.Encode(), nil)
+	r.Header.Set("Cookie", cookie)
+	w := &deadlined{ResponseRecorder: httptest.NewRecorder()}
+	l.public.srv.Handler.ServeHTTP(w, r)
+	if ticketIn(t, w.ResponseRecorder) == "" {
+		t.Error("nobody is logged in")
+	}
+	if left := time.Until(w.until); left < identity.FinishTime || left > identity.FinishTime+writeSlack {
+		t.Errorf("the answer may be written for %v", left)
+	}
+	if l.public.srv.WriteTimeout <= bodyTime+miniTime {
+		t.Errorf("an answer of a mini program's may come after %v, and is written until %v", bodyTime+miniTime, l.public.srv.WriteTimeout)
+	}
+}
+
+// TestWebLoginAnotherAccount: with another app_id an app's sessions and tickets have
+// ended.
+func TestWebLoginAnotherAccount(t *testing.T) {
+	l := newLoginTown(t, 1)
+	var tickets [2]string
+	for i := range tickets {
+		cookie, state := l.begin(t)
+		tickets[i] = ticketIn(t, l.back(0, cookie, state, l.code()))
+	}
+	var got struct {
+		Refresh string `json:"refresh_token"`
+	}
+	if err := json.Unmarshal(l.redeem(0, "shop", tickets[0]).Body.Bytes(), &got); err != nil || got.Refresh == "" {
+		t.Fatal(err)
+	}
+	replaceIn(t, l.file, testAppID, "wx4444444444444444")
+	if r, err := l.Reload(t.Context(), "test"); err != nil || r.Result != reloadOK {
+		t.Fatalf("%+v %v", r, err)
+	}
+	if w := l.ask(0, http.MethodPost, "/mp/shop/refresh", `{"refresh_token":"`+got.Refresh+`"}`); w.Code != http.StatusUnauthorized {
+		t.Errorf("the other account's session is renewed: %d", w.Code)
+	}
+	if w := l.redeem(0, "shop", tickets[1]); w.Code != http.StatusUnauthorized {
+		t.Errorf("the other account's ticket is redeemed: %d", w.Code)
+	}
 }
 
 // TestWebLoginApps: what an app can't have is said by each path.
