@@ -59,9 +59,12 @@ type OAuth struct {
 	events   Events
 	keys     []stateKey // the first signs
 	now      func() time.Time
+
+	closing context.Context // WeChat is asked until it ends
+	stop    context.CancelFunc
 }
 
-// NewOAuth derives the keys.
+// NewOAuth derives the keys. The caller closes it.
 func NewOAuth(o OAuthOptions) (*OAuth, error) {
 	a := &OAuth{store: o.Store, vault: o.Vault, sessions: o.Sessions, events: o.Events, now: o.Now}
 	if a.now == nil {
@@ -74,8 +77,13 @@ func NewOAuth(o OAuthOptions) (*OAuth, error) {
 		}
 		a.keys = append(a.keys, derived)
 	}
+	a.closing, a.stop = context.WithCancel(context.Background())
 	return a, nil
 }
+
+// Close has WeChat be asked no more: a Finish that waits for its answer ends as if
+// there were none, and says so to who asks again, on other hosts, too.
+func (o *OAuth) Close() { o.stop() }
 
 // Begin starts a login: link is WeChat's page that the browser is sent to, cookie
 // binds the login to it. had are the browser's cookies. scope "" is
@@ -152,7 +160,9 @@ func (o *OAuth) Finish(ctx context.Context, c *OAuthConfig, code, state string, 
 // end finds out who the user is and notes it for who asks again.
 func (o *OAuth) end(ctx context.Context, c *OAuthConfig, l *login, r loginRecord, code string) (outcome, Landing, error) {
 	asking, cancel := context.WithTimeout(ctx, exchangeTime)
+	ended := context.AfterFunc(o.closing, cancel)
 	u, refused := exchange(asking, c, l.scope, code)
+	ended()
 	cancel()
 	keeping, cancel := context.WithTimeout(ctx, 2*patience)
 	defer cancel()

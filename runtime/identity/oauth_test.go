@@ -147,10 +147,7 @@ func TestOAuthState(t *testing.T) {
 		forged.Value = value[:i] + string(value[i]^1) + value[i+1:]
 		refused("a forged cookie", b.state, []*http.Cookie{&forged})
 	}
-	strange, err := NewOAuth(OAuthOptions{Store: f.store, Key: testKey(9), Now: f.now})
-	if err != nil {
-		t.Fatal(err)
-	}
+	strange := f.host(testKey(9))
 	foreign := f.beginAt(strange, "")
 	refused("signed with another key", foreign.state, foreign.cookies)
 	config := *f.config
@@ -319,6 +316,38 @@ func TestOAuthBrokenOffEarly(t *testing.T) {
 	}
 	if _, q := f.land(unused, f.code(wechat.ScopeBase)); q.Get("ticket") == "" {
 		t.Errorf("its state was used: %v", q)
+	}
+}
+
+// TestOAuthClose: a host that stops doesn't wait for WeChat, and the browser is told
+// so by another one.
+func TestOAuthClose(t *testing.T) {
+	f := newOAuthTown(t)
+	b, code := f.begin(""), f.code(wechat.ScopeBase)
+	asked := make(chan struct{})
+	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		close(asked)
+		<-r.Context().Done()
+	}))
+	t.Cleanup(silent.Close)
+	f.config.SNS = snsAt(t, silent.URL)
+	stopping := f.host(testKey(1))
+	var all sync.WaitGroup
+	begun := time.Now()
+	all.Go(func() {
+		l, err := stopping.Finish(t.Context(), f.config, code, b.state, b.cookies)
+		if err != nil || !strings.HasSuffix(l.Location, "error=temporarily_unavailable") || l.Refused == nil {
+			t.Errorf("%+v %v", l, err)
+		}
+	})
+	<-asked
+	stopping.Close()
+	if l, q := f.land(b, code); q.Get("error") != "temporarily_unavailable" || l.Refused != nil {
+		t.Errorf("%+v", l)
+	}
+	all.Wait()
+	if took := time.Since(begun); took > 4*time.Second { // WeChat is given up after 5
+		t.Errorf("it took %v", took)
 	}
 }
 

@@ -81,6 +81,7 @@ func (f *oauthTown) host(key []byte, previous ...[]byte) *OAuth {
 	if err != nil {
 		f.t.Fatal(err)
 	}
+	f.t.Cleanup(o.Close)
 	return o
 }
 

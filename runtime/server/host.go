@@ -360,6 +360,9 @@ func (h *Host) closeAll(ctx context.Context) error {
 			errs = append(errs, l.stop(cut))
 		}
 	}
+	if h.identities != nil {
+		h.identities.oauth.Close()
+	}
 	if h.engine != nil {
 		errs = append(errs, h.engine.Close())
 	}
