@@ -153,12 +153,33 @@ func (e *Example) Command(t testing.TB, argv ...string) string {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	var out, errs bytes.Buffer
+	to := searched(t)
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = e.root, &out, &errs
+	cmd.Dir, cmd.Stdout, cmd.Stderr = e.root, io.MultiWriter(&out, to), io.MultiWriter(&errs, to)
 	if err := cmd.Run(); err != nil || errs.Len() > 0 {
 		t.Fatalf("%q: %v: %s%s", argv, err, out.String(), errs.String())
 	}
 	return out.String()
+}
+
+// searched takes what a program of the test writes to where .ci/search looks for
+// secrets.
+func searched(t testing.TB) io.Writer {
+	t.Helper()
+	into := os.Getenv("WEFT_TEST_OUTPUT")
+	if into == "" { // nobody searches
+		return io.Discard
+	}
+	f, err := os.CreateTemp(into, "example-*.log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return f
 }
 
 // Build compiles a program of the repository into the copy's bin.
@@ -227,7 +248,8 @@ type Program struct {
 func (e *Example) Start(t testing.TB, ready string, argv ...string) *Program {
 	t.Helper()
 	p := &Program{cmd: exec.Command(argv[0], argv[1:]...), over: make(chan struct{})}
-	p.cmd.Dir, p.cmd.SysProcAttr = e.root, &syscall.SysProcAttr{Setpgid: true}
+	to := searched(t)
+	p.cmd.Dir, p.cmd.SysProcAttr, p.cmd.Stdout = e.root, &syscall.SysProcAttr{Setpgid: true}, to
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -237,7 +259,7 @@ func (e *Example) Start(t testing.TB, ready string, argv ...string) *Program {
 	}
 	t.Cleanup(p.Kill)
 	up := make(chan struct{})
-	go p.follow(stderr, ready, up)
+	go p.follow(io.TeeReader(stderr, to), ready, up)
 	select {
 	case <-up:
 	case <-p.over:

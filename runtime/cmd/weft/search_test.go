@@ -5,11 +5,34 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/weft-dev/weft/runtime/simulator"
 )
+
+// sampleSecrets are those that the examples have where the environment names none.
+func sampleSecrets(t *testing.T) (all []string) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(repository(t), "examples", "*", "pipeline.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		src, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`SECRET:-([^}]+)}`).FindAllStringSubmatch(string(src), -1) {
+			all = append(all, m[1])
+		}
+	}
+	if len(all) < 3 {
+		t.Fatalf("the examples have %d secrets", len(all))
+	}
+	return all
+}
 
 // TestSearch: .ci/search, which `make test` runs the tests below, finds what the fake
 // WeChat gives and what tests have as secrets, in what a command writes and in what
@@ -34,6 +57,7 @@ func TestSearch(t *testing.T) {
 	if len(secrets) < 5 {
 		t.Fatalf("WeChat gave %d secrets", len(secrets))
 	}
+	secrets = append(secrets, sampleSecrets(t)...)
 	script := filepath.Join(repository(t), ".ci", "search")
 	search := func(command, text string) (found bool) {
 		cmd := exec.Command(script, "sh", "-c", command)
