@@ -19,6 +19,8 @@ type Facts struct {
 	MsgTypes, Events, InfoTypes []string
 	// Answered are those of Events whose answer is business data.
 	Answered []string
+	// Own are the events that the host tells itself of apps whose users log in.
+	Own []string
 	// Plugins by name. One that is not there takes every event, in no time.
 	Plugins map[string]PluginFacts
 }
@@ -114,6 +116,9 @@ func (l *linter) lint() config.Problems {
 	types, events = slices.Compact(types), slices.Compact(events)
 	if len(types)*len(events) < maxLintWork {
 		l.samples = samples(l.facts, types, events)
+		if l.apps == nil || slices.ContainsFunc(l.apps, func(a *config.App) bool { return a.OAuth != nil }) {
+			l.samples = append(l.samples, ownSamples(l.facts)...)
+		}
 	}
 	if l.samples == nil || len(l.samples)*(l.count+len(l.formulas)) > maxLintWork {
 		l.warn(l.pipe.Pos, "the pipeline has too many stages and conditions to look for those that no event reaches", "")
@@ -181,13 +186,30 @@ func (l *linter) judge(when string, pos config.Pos) func(i int) verdict {
 // after it.
 func (l *linter) stages(stages []*config.Stage, in set) set {
 	for _, s := range stages {
-		if in.empty() {
+		if l.unreached(s, in) {
 			l.warn(s.Pos, "no callback of WeChat gets to this stage: the raw forward "+l.ender+" before it ends the stages", "give the forward a when, or move it to the end")
 			return in
 		}
 		in = l.stage(s, in)
 	}
 	return in
+}
+
+// unreached tells whether none of the events in get to a stage, or none but the
+// host's own, and nothing says that it is for them.
+func (l *linter) unreached(s *config.Stage, in set) bool {
+	if l.ender == "" || in.empty() {
+		return in.empty()
+	}
+	for i, is := range in {
+		if is && !l.samples[i].own {
+			return false
+		}
+	}
+	if s.Plugin != nil && slices.ContainsFunc(l.facts.Plugins[s.Plugin.Name].Events, func(e string) bool { return slices.Contains(l.facts.Own, e) }) {
+		return false
+	}
+	return s.When == "" && s.WhenPos == (config.Pos{}) && s.Switch == nil && s.Parallel == nil
 }
 
 func (l *linter) stage(s *config.Stage, in set) set {
@@ -321,7 +343,7 @@ func (l *linter) forward(s *config.Stage, in set) set {
 		return in
 	}
 	l.ender = s.Name
-	return make(set, len(in))
+	return in.keep(func(i int) bool { return l.samples[i].own }) // they don't take it
 }
 
 // deadline warns of a stage whose own time is over that of an event.
@@ -339,7 +361,7 @@ func (l *linter) long(p PluginFacts) bool { return p.Waits || p.Timeout > l.pipe
 func (l *linter) wait(w waiting, timeout time.Duration) {
 	l.waits = append(l.waits, w)
 	for i, in := range w.events {
-		if in {
+		if in && !l.samples[i].own { // for whose answer nobody waits
 			l.times[i] += timeout
 		}
 	}

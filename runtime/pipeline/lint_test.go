@@ -34,12 +34,14 @@ func lintFacts() Facts {
 		Events:    []string{"CLICK", "LOCATION", "SCAN", "subscribe", "unsubscribe", "check_biz", "xpay_refund_notify", "xpay_coin_pay_notify"},
 		InfoTypes: []string{"authorized", "unauthorized"},
 		Answered:  []string{"check_biz", "xpay_refund_notify", "xpay_coin_pay_notify"},
+		Own:       []string{"login", "phone"},
 		Plugins: map[string]PluginFacts{
 			"keyword": plugin(time.Second, []string{"text", "voice"}, nil),
 			"menu":    plugin(time.Second, nil, []string{"CLICK"}),
 			"shop":    plugin(time.Second, nil, []string{"xpay_refund_notify"}),
 			"slow":    plugin(3*time.Second, []string{"text"}, []string{"CLICK"}),
 			"odd":     plugin(time.Second, nil, []string{"not_in_the_documents"}),
+			"members": plugin(4*time.Second, nil, []string{"login"}),
 		},
 	}
 }
@@ -76,6 +78,36 @@ const (
 	onlyKeyword = " (it takes messages text, voice and no events)"
 	noEventAt   = "warning: when: no event meets it (messages have a type, such as text, and no event; events have the type event)"
 )
+
+// TestLintLogins: logins and phone numbers pass a raw forward by, of apps that have
+// them. Who waits for an answer has nothing to do with them.
+func TestLintLogins(t *testing.T) {
+	src := strings.Replace(lintFile(`
+  stages:
+    - { name: a, forward: { to: old, as: raw } }
+    - { name: b, forward: { to: crm, as: json }, when: 'origin == "identity"' }
+    - { name: c, reply: { text: x }, when: 'event == "phone"' }
+    - { name: d, plugin: members }
+    - { name: e, plugin: keyword, when: 'type == "text"' }
+    - { name: f, plugin: menu, when: 'event == "login"' }
+    - name: g
+      switch: [ { when: 'event == "login"', stages: [ { name: h, plugin: any, when: 'content != "x"' } ] }, { when: 'type == "text"', stages: [] } ]
+    - { name: i, plugin: any }
+upstreams: { old: { url: "http://h", timeout: 1s }, crm: { url: "http://h", timeout: 1s, secret: x } }
+`), "  any: {", "  members: { source: a.wasm }\n  any: {", 1)
+	const ended = "the raw forward a before it ends the stages"
+	want := `p.yaml:17:41: warning: when: none of the events that get here meets it (` + ended + ` for the others, or the branch that it stands in keeps them out)
+p.yaml:18:38: warning: when: plugin menu takes none of the events that meet it (it takes no messages and events CLICK)
+p.yaml:20:117: warning: when: no event that meets it gets to this branch (the branches before it, or what stands around the switch, take all of them)
+p.yaml:21:7: warning: no callback of WeChat gets to this stage: ` + ended + ` (give the forward a when, or move it to the end)`
+	if got := lint(t, strings.Replace(src, "labels: { client: acme }", "oauth: { redirects: [ \"https://a\" ] }", 1), config.Options{}); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	want = `p.yaml:14:7: warning: no callback of WeChat gets to this stage: ` + ended + ` (give the forward a when, or move it to the end)`
+	if got := lint(t, src, config.Options{}); got != want {
+		t.Errorf("where nobody logs in: got\n%s\nwant\n%s", got, want)
+	}
+}
 
 func TestLint(t *testing.T) {
 	for _, c := range []struct{ name, lines, want string }{

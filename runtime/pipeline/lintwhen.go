@@ -30,6 +30,7 @@ func (v verdict) and(w verdict) verdict { return v&w&mayHold | (v|w)&mayFail }
 type sample struct {
 	typ, event string
 	fresh      bool // one of them stands for all other words
+	own        bool // the host tells it
 	env        *env
 }
 
@@ -201,6 +202,14 @@ func samples(facts *Facts, types, events []string) []sample {
 	}
 	for _, e := range slices.Concat(facts.InfoTypes, events, others) {
 		add("", e)
+	}
+	return all
+}
+
+// ownSamples are the events that the host tells itself.
+func ownSamples(facts *Facts) (all []sample) {
+	for _, e := range facts.Own {
+		all = append(all, sample{typ: "event", event: e, own: true, env: newEnv(new(app), &hostapi.Event{Type: "event", Event: e})})
 	}
 	return all
 }

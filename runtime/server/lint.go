@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/weft-dev/weft/runtime/config"
+	"github.com/weft-dev/weft/runtime/identity"
 	"github.com/weft-dev/weft/runtime/pipeline"
 	"github.com/weft-dev/weft/runtime/sandbox"
 	"github.com/weft-dev/weft/runtime/wechat"
@@ -23,6 +24,7 @@ func (a *assembly) facts() pipeline.Facts {
 	words := wechat.Catalogue()
 	facts := pipeline.Facts{
 		MsgTypes: words.MsgTypes, Events: words.Events, InfoTypes: words.InfoTypes, Answered: words.Answered,
+		Own:     []string{identity.EventLogin, identity.EventPhone},
 		Plugins: make(map[string]pipeline.PluginFacts, len(a.plugins)),
 	}
 	for name, p := range a.plugins {
