@@ -83,6 +83,15 @@ func (c *callbacks) addAbsent(absent []config.SalvagedApp) {
 	}
 }
 
+// lacks is the answer where an app has nothing of what a path is for: it may have,
+// where its configuration is wrong.
+func (c *callbacks) lacks(name string) error {
+	if served := c.apps[name]; served != nil && served.broken {
+		return errBroken
+	}
+	return errNotFound
+}
+
 // byName serves /wx/{app}.
 func (c *callbacks) byName(ec echo.Context) error {
 	return c.serve(ec, c.apps[ec.Param("app")])

@@ -70,9 +70,10 @@ func signed(appID, nonce string, timestamp int64, signature string) []byte {
 // a ticket.
 func (h *Host) answerSign(ec echo.Context) error {
 	app := ec.Param("app")
-	p := h.current.Load().assembly.pages[app]
+	serving := h.current.Load()
+	p := serving.assembly.pages[app]
 	if p == nil {
-		return errNotFound
+		return serving.callbacks.lacks(app)
 	}
 	known := p.share(ec)
 	switch r := ec.Request(); r.Method {

@@ -113,10 +113,8 @@ func (h *Host) forMini(next miniHandler) echo.HandlerFunc {
 		name := ec.Param("app")
 		a, ok := g.assembly.minis[name]
 		switch {
-		case !ok && g.callbacks.apps[name] != nil && g.callbacks.apps[name].broken:
-			return errBroken
 		case !ok:
-			return errNotFound
+			return g.callbacks.lacks(name)
 		case ec.Request().Method != http.MethodPost:
 			return wrongMethod(ec, "POST")
 		}

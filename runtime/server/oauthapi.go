@@ -75,11 +75,8 @@ func (h *Host) forLogin(method string, next loginHandler) echo.HandlerFunc {
 		defer g.leave()
 		name := ec.Param("app")
 		c := g.assembly.logins[name]
-		switch served := g.callbacks.apps[name]; {
-		case c == nil && served != nil && served.broken:
-			return errBroken
-		case c == nil:
-			return errNotFound
+		if c == nil {
+			return g.callbacks.lacks(name)
 		}
 		header := ec.Response().Header()
 		header.Set("Cache-Control", "no-store")

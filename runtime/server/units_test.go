@@ -69,6 +69,11 @@ func TestUnitsAtFirst(t *testing.T) {
 	if status, _, _ := postTo(t, h.url("/old/alpha"), request{}); status != http.StatusServiceUnavailable {
 		t.Errorf("a path of the broken file: %d", status)
 	}
+	for _, path := range []string{"/jsapi/alpha/sign?url=https%3A%2F%2Fwww.acme.cn%2F", "/oauth/alpha/login?redirect=https%3A%2F%2Fwww.acme.cn%2F", "/mp/alpha/login"} {
+		if status, _, body := get(t, h.url(path)); status != http.StatusServiceUnavailable {
+			t.Errorf("%s: %d %s", path, status, body)
+		}
+	}
 	if len(h.log.lines(t, "unit absent")) != 1 || len(h.log.lines(t, "configuration")) != 1 {
 		t.Errorf("log:\n%s", h.log)
 	}
