@@ -84,6 +84,7 @@ func (m *Mini) Login(ctx context.Context, a MiniApp, code string) (Login, error)
 	if !plainText(code, maxCode) {
 		return Login{}, ErrCode
 	}
+	asked := m.now()
 	said, err := a.SNS.Get(ctx, "/sns/jscode2session", url.Values{"js_code": {code}, "grant_type": {"authorization_code"}})
 	if err != nil {
 		return Login{}, codeError(err, gateway.ErrCode)
@@ -104,7 +105,8 @@ func (m *Mini) Login(ctx context.Context, a MiniApp, code string) (Login, error)
 	if err := m.events.Post(ctx, e); err != nil {
 		return Login{}, fmt.Errorf("a login's event: %w: %w", ErrKept, err)
 	}
-	if err := m.vault.Put(ctx, a.Session.App, u.OpenID, vault.SessionKey, []byte(key), 0); err != nil {
+	// Another login of the user's that was begun later may have ended before.
+	if err := m.vault.PutKnown(ctx, a.Session.App, u.OpenID, vault.SessionKey, []byte(key), asked); err != nil {
 		return Login{}, fmt.Errorf("a login's session_key: %w: %w", ErrKept, err)
 	}
 	tokens, err := m.sessions.Begin(ctx, a.Session, u)

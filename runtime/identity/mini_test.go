@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -365,6 +366,45 @@ func TestMiniDecrypt(t *testing.T) {
 	foreign.Session.AppID = "wx9999999999999999"
 	if got, err := c.Decrypt(t.Context(), foreign, s, c.sealed(c.marked(""))); !errors.Is(err, wechat.ErrWatermark) || got != nil {
 		t.Errorf("another app's: %s %v", got, err)
+	}
+}
+
+// TestMiniSessionKeyNewest: of two logins at once the one that was begun later has the
+// newer session_key, whichever ends first.
+func TestMiniSessionKeyNewest(t *testing.T) {
+	c := newTown(t)
+	const older, newer = "b2xkb2xkb2xkb2xkb2xkbw==", "bmV3bmV3bmV3bmV3bmV3bg=="
+	asked, release := make(chan struct{}), make(chan struct{})
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		key := newer
+		if r.FormValue("js_code") == "slow" {
+			key = older
+			close(asked)
+			<-release
+		}
+		_, _ = fmt.Fprintf(w, `{"openid":%q,"session_key":%q}`, miniUser, key)
+	}))
+	t.Cleanup(srv.Close)
+	c.app.SNS = snsAt(t, srv.URL)
+	login := func(code string) {
+		if _, err := c.Login(t.Context(), c.app, code); err != nil {
+			t.Error(err)
+		}
+	}
+	var slow sync.WaitGroup
+	slow.Go(func() { login("slow") })
+	<-asked
+	c.clock.Advance(time.Second)
+	login("fast")
+	close(release)
+	slow.Wait()
+	if key, err := c.vault.Get(t.Context(), "mini", miniUser, vault.SessionKey); err != nil || string(key) != newer {
+		t.Errorf("kept is the older session_key: %v", err)
+	}
+	c.clock.Advance(time.Second)
+	login("fast")
+	if key, err := c.vault.Get(t.Context(), "mini", miniUser, vault.SessionKey); err != nil || string(key) != newer {
+		t.Errorf("after another login: %v", err)
 	}
 }
 

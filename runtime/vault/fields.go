@@ -30,20 +30,68 @@ const (
 // Put keeps a field of a user of an app for so long, 0: for ever, in place of an
 // earlier value. A value may have 64 KiB. It returns when the value is durable.
 func (v *Vault) Put(ctx context.Context, app, openid, field string, value []byte, ttl time.Duration) error {
-	if err := checkField(app, openid, field); err != nil {
-		return fmt.Errorf("seal a field: %w", err)
+	op, err := v.seal(app, openid, field, value, v.now())
+	if err != nil {
+		return err
 	}
-	if len(value) > maxField {
-		return fmt.Errorf("seal %s: %w: %d bytes, at most %d are allowed", field, store.ErrInvalid, len(value), maxField)
-	}
-	plain := binary.BigEndian.AppendUint64(make([]byte, 0, stampSize+len(value)), uint64(v.now().UnixNano()))
-	plain = append(plain, value...)
-	bucket, key := v.keys[0].place(app, openid, field)
-	sealed := v.Seal(fieldPurpose, plain, joined(nil, app, openid, field))
-	if _, err := v.store.Apply(ctx, store.Op{Kind: store.Set, Bucket: bucket, Key: key, Value: sealed, TTL: ttl}); err != nil {
+	op.Kind, op.TTL = store.Set, ttl
+	if _, err := v.store.Apply(ctx, op); err != nil {
 		return fmt.Errorf("keep %s: %w", field, err)
 	}
 	return nil
+}
+
+// PutKnown keeps, for ever, a value that was known at a time, as Put does; where one
+// of a later time is kept under the host's key, that stays.
+func (v *Vault) PutKnown(ctx context.Context, app, openid, field string, value []byte, known time.Time) error {
+	op, err := v.seal(app, openid, field, value, known)
+	if err != nil {
+		return err
+	}
+	op.Kind = store.CompareAndSet
+	for { // once for each change that somebody else makes meanwhile
+		res, err := v.store.Apply(ctx, op)
+		switch {
+		case err != nil:
+			return fmt.Errorf("keep %s: %w", field, err)
+		case res.Applied:
+			return nil
+		case !res.Found: // it was there, and is no more
+			op.Expect = nil
+			continue
+		}
+		if _, at, err := v.open(app, openid, field, res.Value); err == nil && at > uint64(known.UnixNano()) {
+			return nil
+		}
+		op.Expect = append([]byte{}, res.Value...)
+	}
+}
+
+// seal is the change that keeps a value of a time under the host's key, without its
+// kind.
+func (v *Vault) seal(app, openid, field string, value []byte, at time.Time) (store.Op, error) {
+	if err := checkField(app, openid, field); err != nil {
+		return store.Op{}, fmt.Errorf("seal a field: %w", err)
+	}
+	if len(value) > maxField {
+		return store.Op{}, fmt.Errorf("seal %s: %w: %d bytes, at most %d are allowed", field, store.ErrInvalid, len(value), maxField)
+	}
+	plain := binary.BigEndian.AppendUint64(make([]byte, 0, stampSize+len(value)), uint64(at.UnixNano()))
+	plain = append(plain, value...)
+	bucket, key := v.keys[0].place(app, openid, field)
+	return store.Op{Bucket: bucket, Key: key, Value: v.Seal(fieldPurpose, plain, joined(nil, app, openid, field))}, nil
+}
+
+// open opens what seal has sealed: the value, and of when it is. ErrSealed.
+func (v *Vault) open(app, openid, field string, sealed []byte) (value []byte, at uint64, err error) {
+	plain, err := v.Open(fieldPurpose, sealed, joined(nil, app, openid, field))
+	if err == nil && len(plain) < stampSize {
+		err = ErrSealed
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("open %s: %w", field, err)
+	}
+	return plain[stampSize:], binary.BigEndian.Uint64(plain), nil
 }
 
 // Get returns a field of a user, or store.ErrNotFound. Where hosts change the
@@ -64,16 +112,13 @@ func (v *Vault) Get(ctx context.Context, app, openid, field string) ([]byte, err
 		if err != nil {
 			return nil, fmt.Errorf("get %s: %w", field, err)
 		}
-		plain, err := v.Open(fieldPurpose, sealed, joined(nil, app, openid, field))
-		if err == nil && len(plain) < stampSize {
-			err = ErrSealed
-		}
+		value, at, err := v.open(app, openid, field, sealed)
 		if err != nil {
-			closed = fmt.Errorf("open %s: %w", field, err)
+			closed = err
 			continue
 		}
-		if at := binary.BigEndian.Uint64(plain); found == nil || at > newest {
-			newest, found = at, plain[stampSize:]
+		if found == nil || at > newest {
+			newest, found = at, value
 		}
 	}
 	switch {

@@ -2,6 +2,7 @@ package vault
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -88,6 +89,60 @@ func TestFields(t *testing.T) {
 	if got, err := v.Get(t.Context(), "shop", testOpenID, Phone); err != nil || len(got) != 0 {
 		t.Errorf("an empty value: %q, %v", got, err)
 	}
+}
+
+// A value that was known before the one that is kept doesn't take its place, also where
+// it changes in between.
+func TestFieldsKnown(t *testing.T) {
+	w := newTown(t)
+	v := w.vault(1)
+	known := func(v *Vault, value string, at time.Time) {
+		t.Helper()
+		if err := v.PutKnown(t.Context(), "shop", testOpenID, Phone, []byte(value), at); err != nil {
+			t.Error(err)
+		}
+	}
+	now := w.clock.Now()
+	known(v, "first", now)
+	w.has("where there was none", v, "first")
+	known(v, "earlier", now.Add(-1))
+	w.has("an earlier one", v, "first")
+	known(v, "same", now)
+	w.has("one of the same time", v, "same")
+	known(v, "later", now.Add(time.Second))
+	w.has("a later one", v, "later")
+	known(w.vault(2, 1), "other key", now.Add(2*time.Second))
+	known(v, "between", now.Add(time.Second+1))
+	w.has("what is later under another key", w.vault(1, 2), "other key")
+
+	// Two hosts at once: the later one stays.
+	raced := *v
+	raced.store = beforeStore{w.store, func() { known(v, "faster", now.Add(5*time.Second)) }}
+	known(&raced, "slower", now.Add(4*time.Second))
+	w.has("of two at once", v, "faster")
+	raced.store = beforeStore{w.store, func() {
+		if err := v.Remove(t.Context(), "shop", testOpenID, Phone); err != nil {
+			t.Error(err)
+		}
+	}}
+	known(&raced, "again", now.Add(6*time.Second))
+	w.has("that was removed meanwhile", v, "again")
+	if err := v.PutKnown(t.Context(), "", testOpenID, Phone, nil, now); !errors.Is(err, store.ErrInvalid) {
+		t.Errorf("without an app: %v", err)
+	}
+}
+
+// beforeStore has something happen before each change that expects a value.
+type beforeStore struct {
+	store.Store
+	before func()
+}
+
+func (s beforeStore) Apply(ctx context.Context, op store.Op) (store.Result, error) {
+	if op.Expect != nil {
+		s.before()
+	}
+	return s.Store.Apply(ctx, op)
 }
 
 // While hosts change the key one after the other, each reads what any of them has
