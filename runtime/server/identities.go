@@ -3,7 +3,10 @@ package server
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"strconv"
+	"sync"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -25,7 +28,22 @@ type identities struct {
 	sessions *identity.Sessions
 	mini     *identity.Mini
 	oauth    *identity.OAuth
-	logged   telemetry.Seldom // of logins that failed
+	logged   sync.Map // *telemetry.Seldom by loginLine, of logins that failed
+}
+
+// loginLine is a line of the log on an app's logins.
+type loginLine struct{ app, text string }
+
+// logLogin logs at most one such line in refusalLog: anybody can make logins fail. err
+// holds nothing secret.
+func (h *Host) logLogin(ec echo.Context, level slog.Level, line loginLine, err error) {
+	seldom, _ := h.identities.logged.LoadOrStore(line, new(telemetry.Seldom))
+	skipped, ok := seldom.(*telemetry.Seldom).Pass(time.Now(), refusalLog)
+	if !ok {
+		return
+	}
+	h.log.LogAttrs(ec.Request().Context(), level, line.text, slog.String("app", line.app), slog.String("path", ec.Path()),
+		slog.String("trace", traceOf(ec)), slog.String("error", err.Error()), slog.Int64("skipped", skipped))
 }
 
 // identityEvents is an identity.Events.

@@ -166,10 +166,7 @@ func (h *Host) miniError(ec echo.Context, app string, err error) error {
 		return said
 	}
 	ec.Response().Header().Set("Retry-After", "5")
-	if skipped, ok := h.identities.logged.Pass(time.Now(), refusalLog); ok {
-		h.log.LogAttrs(ec.Request().Context(), slog.LevelError, "login failed", slog.String("app", app), slog.String("path", ec.Path()),
-			slog.String("trace", traceOf(ec)), slog.String("error", err.Error()), slog.Int64("skipped", skipped))
-	}
+	h.logLogin(ec, slog.LevelError, loginLine{app, "login failed"}, err)
 	return said
 }
 

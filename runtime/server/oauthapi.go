@@ -162,7 +162,7 @@ func (h *Host) oauthCallback(ec echo.Context, c *identity.OAuthConfig) error {
 	case err != nil:
 		return h.loginFailed(ec, c, errStoreAway, err)
 	case landing.Refused != nil:
-		h.logRefusedLogin(ec, c, landing.Refused)
+		h.logLogin(ec, slog.LevelWarn, loginLine{c.Session.App, "login refused"}, landing.Refused)
 	}
 	return ec.Redirect(http.StatusFound, landing.Location)
 }
@@ -244,15 +244,6 @@ func (h *Host) loginFailed(ec echo.Context, c *identity.OAuthConfig, answer *htt
 		return errBody
 	}
 	ec.Response().Header().Set("Retry-After", "5")
-	h.logRefusedLogin(ec, c, err)
+	h.logLogin(ec, slog.LevelError, loginLine{c.Session.App, "login failed"}, err)
 	return answer
-}
-
-// logRefusedLogin logs at most one login that failed in refusalLog: anybody can
-// make them. err holds nothing secret.
-func (h *Host) logRefusedLogin(ec echo.Context, c *identity.OAuthConfig, err error) {
-	if skipped, ok := h.identities.logged.Pass(time.Now(), refusalLog); ok {
-		h.log.LogAttrs(ec.Request().Context(), slog.LevelWarn, "login refused", slog.String("app", c.Session.App), slog.String("path", ec.Path()),
-			slog.String("trace", traceOf(ec)), slog.String("error", err.Error()), slog.Int64("skipped", skipped))
-	}
 }

@@ -3,6 +3,7 @@ package server
 import (
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -281,6 +282,31 @@ func TestWebLoginRefused(t *testing.T) {
 	}
 	if len(l.log.lines(t, "login refused")) == 0 {
 		t.Error("the log says nothing")
+	}
+}
+
+// TestWebLoginLog: whoever makes logins of one app fail again and again hides no line
+// of another's, and none of what only an operator can mend.
+func TestWebLoginLog(t *testing.T) {
+	l := newLoginTown(t, 1)
+	refuse := func() {
+		cookie, state := l.begin(t)
+		l.back(0, cookie, state, "never")
+	}
+	refuse()
+	refuse()
+	w := l.ask(0, http.MethodGet, strings.Replace(loginPath, "shop", "next", 1), "")
+	at, err := url.Parse(w.Header().Get("Location"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.ask(0, http.MethodGet, "/oauth/next/callback?code=never&state="+at.Query().Get("state"), "", "Cookie", w.Header().Get("Set-Cookie"))
+	refused := map[string]int{}
+	for _, line := range l.log.lines(t, "login refused") {
+		refused[fmt.Sprint(line["app"])]++
+	}
+	if refused["next"] != 1 || refused["shop"] == 0 {
+		t.Errorf("logged: %v", refused)
 	}
 }
 
