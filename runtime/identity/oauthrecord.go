@@ -20,8 +20,9 @@ const (
 	// loginRecordVersion is the first byte of a loginRecord.
 	loginRecordVersion = 1
 	loginRecordSize    = 1 + 1 + 8 + macSize
-	// endPoll is how often a repeat looks whether the first one has ended.
-	endPoll = 50 * time.Millisecond
+	// endPoll is when a repeat first looks whether the first one has ended; then it
+	// looks half as often each time, until that is lastPoll.
+	endPoll, lastPoll = 50 * time.Millisecond, 800 * time.Millisecond
 )
 
 // outcome is how a login ended.
@@ -123,13 +124,13 @@ func (o *OAuth) repeat(ctx context.Context, l *login, r loginRecord, code string
 	begun := o.now().Sub(time.UnixMilli(r.at)) // ago, by the clocks of two hosts
 	ctx, cancel := context.WithTimeout(ctx, min(FinishTime-begun, endTime))
 	defer cancel()
-	tick := time.NewTicker(endPoll)
-	defer tick.Stop()
-	for r.outcome == underWay {
+	for pause := endPoll; r.outcome == underWay; pause = min(2*pause, lastPoll) {
+		timer := time.NewTimer(pause)
 		select {
 		case <-ctx.Done(): // the host that had it is gone
+			timer.Stop()
 			return unavailable, nil
-		case <-tick.C:
+		case <-timer.C:
 		}
 		bucket, key := l.place()
 		b, err := o.store.Get(ctx, bucket, key)
