@@ -48,9 +48,11 @@ func openBench(ctx context.Context, now time.Time, cacheDir string) (*bench, err
 	if b.dir, err = os.MkdirTemp("", "weft-case-"); err != nil {
 		return b, fmt.Errorf("making a folder for the case's store: %w", err)
 	}
-	if b.store, err = bolt.Open(ctx, bolt.Options{Dir: b.dir, Now: b.clock.now}); err != nil {
+	opened, err := bolt.Open(ctx, bolt.Options{Dir: b.dir, Now: b.clock.now})
+	if err != nil {
 		return b, fmt.Errorf("opening the case's store: %w", err)
 	}
+	b.store = opened // not before: a nil *bolt.Store in it would be no nil
 	b.sandbox, err = sandbox.New(ctx, sandbox.Options{CacheDir: cacheDir, Logger: b.log.logger(), Now: b.clock.now, Rand: b.random})
 	if err != nil {
 		return b, fmt.Errorf("starting the sandbox: %w", err)

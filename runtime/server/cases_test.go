@@ -1,7 +1,9 @@
 package server
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -137,6 +139,26 @@ cases:
     events: [ { event: { content: hour }, reply: none, sends: none, outcome: success, path: [hour] } ]
 `)
 	mustPass(t, report, 12)
+}
+
+// TestCaseThatIsInterrupted ends before the bench of a case has a store: that leaves
+// nothing behind, and is told as what it is.
+func TestCaseThatIsInterrupted(t *testing.T) {
+	file := writeConfig(t, echoSections())
+	cases := filepath.Join(filepath.Dir(file), "cases.yaml")
+	if err := os.WriteFile(cases, []byte("weft: 1\napp: open\ncases: [ { name: one, events: [ { event: { content: hi } } ] } ]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	temporary := t.TempDir()
+	t.Setenv("TMPDIR", temporary)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Test(ctx, TestOptions{Config: file}); !errors.Is(err, context.Canceled) {
+		t.Errorf("Test: %v", err)
+	}
+	if left, err := os.ReadDir(temporary); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
 }
 
 // What is queued runs when the case's clock comes to it.
