@@ -70,11 +70,15 @@ type Host struct {
 // Serve runs the configuration in file until ctx ends, then drains and returns.
 // Each signal of hangup has it read the configuration again. It returns
 // config.Problems where the configuration is wrong at the start; nothing served,
-// then.
+// then. A start that ctx ends is no error.
 func Serve(ctx context.Context, file string, log *slog.Logger, hangup <-chan os.Signal) error {
 	defer spareProcessor()()
 	h, err := Start(ctx, file, log)
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()):
+		log.LogAttrs(ctx, slog.LevelInfo, "stopped before it served", slog.String("while", err.Error()))
+		return nil
+	case err != nil:
 		return err
 	}
 	failed := h.untilEnd(ctx, hangup)

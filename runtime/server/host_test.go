@@ -185,6 +185,25 @@ func TestStopLeavesNothing(t *testing.T) {
 	}
 }
 
+// TestServeEndedWhileItStarts is stopped as one that waits for its store is: nothing
+// went wrong.
+func TestServeEndedWhileItStarts(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	log := new(syncBuffer)
+	if err := Serve(ctx, writeConfig(t, echoSections()), NewLogger(log), nil); err != nil {
+		t.Errorf("Serve: %v", err)
+	}
+	if len(log.lines(t, "stopped before it served")) != 1 || len(log.lines(t, "serving")) > 0 {
+		t.Errorf("the log says %s", log)
+	}
+	log = new(syncBuffer)
+	broken := writeConfig(t, "apps: []\n")
+	if err := Serve(ctx, broken, NewLogger(log), nil); err == nil {
+		t.Error("what is wrong with the configuration isn't told")
+	}
+}
+
 // TestServe runs Serve until its context ends.
 func TestServe(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
