@@ -31,7 +31,7 @@ func newAdminClient(file, address, token string) (*adminClient, error) {
 	if address != "" {
 		u, err := url.Parse(address)
 		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.User != nil {
-			return nil, errors.New("--admin is no address: give http://HOST:PORT")
+			return nil, fmt.Errorf("--admin %w: give http://HOST:PORT", ErrAddress)
 		}
 		return &adminClient{base: &url.URL{Scheme: u.Scheme, Host: u.Host}, token: token, where: "$WEFT_ADMIN_TOKEN"}, nil
 	}

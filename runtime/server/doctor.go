@@ -96,6 +96,11 @@ func Doctor(ctx context.Context, file string, opt DoctorOptions) ([]Finding, err
 		}
 		apps = []*config.App{app}
 	}
+	if opt.Admin != "" {
+		if _, err := newAdminClient(file, opt.Admin, opt.AdminToken); err != nil {
+			return nil, err
+		}
+	}
 	transport := newTransport()
 	defer transport.CloseIdleConnections()
 	log := slog.New(slog.DiscardHandler)

@@ -22,7 +22,7 @@ const (
 // lookAtStore asks the Redis. The embedded store is a running host's alone.
 func (d *doctor) lookAtStore(ctx context.Context) []Finding {
 	if d.cfg.Store.Redis == nil {
-		return []Finding{{Check: "store", State: FindingLeftOut, Text: "the embedded store isn't opened: a running host has it"}}
+		return []Finding{{Check: "store", State: FindingLeftOut, Text: "the embedded store isn't opened: a host has it to itself while it runs"}}
 	}
 	if d.redis == nil {
 		return []Finding{{Check: "redis", State: FindingWrong, Text: cut(d.redisErr.Error(), 300), Advice: "correct store.redis"}}

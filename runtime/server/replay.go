@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -80,6 +81,9 @@ func Replay(ctx context.Context, opt ReplayOptions) (_ *ReplayReport, err error)
 	r := &replay{opt: opt, report: &ReplayReport{
 		Config: opt.Config, Against: opt.Against, Differences: []ReplayedDifference{}, Problems: []TestProblem{},
 	}}
+	if _, err := os.Stat(opt.Against); err != nil {
+		return nil, fmt.Errorf("reading the other configuration: %w: name it with --against", err)
+	}
 	var done func() error
 	if r.cacheDir, done, err = benchCache(opt.Config); err != nil {
 		return nil, err

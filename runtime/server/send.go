@@ -24,6 +24,9 @@ import (
 // sendTime bounds a callback that we send, far over what WeChat waits.
 const sendTime = 30 * time.Second
 
+// ErrAddress is returned for an address that was given and is none.
+var ErrAddress = errors.New("is no address")
+
 // Callback says what SendCallback sends.
 type Callback struct {
 	App  string // name in pipeline.yaml
@@ -100,7 +103,7 @@ func callbackURL(given, listen, app string) (*url.URL, error) {
 	if given != "" {
 		u, err := url.Parse(given)
 		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-			return nil, errors.New("--url is no address: give http://HOST:PORT/PATH")
+			return nil, fmt.Errorf("--url %w: give http://HOST:PORT/PATH", ErrAddress)
 		}
 		return u, nil
 	}
@@ -211,9 +214,27 @@ func post(ctx context.Context, target *url.URL, q wechat.Query, contentType stri
 		return nil, fmt.Errorf("reading the answer of %s: %w", shown(target), err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s answered %s: %s", shown(target), resp.Status, errorMessage(answer))
+		return nil, fmt.Errorf("%s answered %s: %s%s", shown(target), resp.Status, errorMessage(answer), refusalAdvice(answer))
 	}
 	return answer, nil
+}
+
+// refusalAdvice is what to look at when a host refuses a callback that was made
+// from a file; "" where there is nothing to say.
+func refusalAdvice(answer []byte) string {
+	var e errorBody
+	if json.Unmarshal(answer, &e) != nil {
+		return ""
+	}
+	switch e.Error.Code {
+	case errNotAuthentic.code:
+		return ": the host has another token, encoding_aes_key or app_id than this file, or a clock is off: did it take the file over?"
+	case errMode.code:
+		return ": the host has another mode than this file: did it take the file over?"
+	case errBroken.code:
+		return ": `weft check` and the host's log say what is wrong with it"
+	}
+	return ""
 }
 
 // errorMessage is the message of an error in our form, else the body's start.

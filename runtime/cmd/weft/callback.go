@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -42,6 +44,9 @@ func runCallback(ctx context.Context, fs *flag.FlagSet, args []string, stdio Std
 		var err error
 		if c.Document, err = readDocument(*document, stdio.In); err != nil {
 			return err
+		}
+		if len(bytes.TrimSpace(c.Document)) == 0 {
+			return errors.New("the document is empty: give a callback's XML or JSON with --xml")
 		}
 	}
 	answer, err := server.SendCallback(ctx, *file, c)

@@ -59,9 +59,9 @@ func TestCallbackCommand(t *testing.T) {
 		{"nobody there", []string{"--text", "x", "--url", "http://127.0.0.1:1/wx/shop"}, "", 1, "", "is `weft serve` running there?"},
 		{"a user and a query of the address's own", []string{"--text", "x", "--url", strings.Replace(url, "//", "//u:hidden@", 1) + "?a=hidden"}, "", 0, "read ]]> twice\n", ""},
 		{"a secret in a wrong address", []string{"--text", "x", "--url", strings.Replace(h.url, "//", "//u:hidden@", 1) + "/nowhere?a=hidden"}, "", 1, "", h.url + "/nowhere answered 404"},
-		{"another scheme", []string{"--text", "x", "--url", "ftp://h/hidden"}, "", 1, "", "give http://HOST:PORT/PATH"},
+		{"another scheme", []string{"--text", "x", "--url", "ftp://h/hidden"}, "", 2, "", "give http://HOST:PORT/PATH"},
 		{"no Weft there", []string{"--text", "x", "--url", page.URL}, "", 1, "", `it begins with "<html>\x1b[31m`},
-		{"no address", []string{"--text", "x", "--url", "shop"}, "", 1, "", "give http://HOST:PORT/PATH"},
+		{"no address", []string{"--text", "x", "--url", "shop"}, "", 2, "", "give http://HOST:PORT/PATH"},
 		{"address that is not known", []string{"--text", "x", "--url", ""}, "", 1, "", "give the address with --url"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -80,7 +80,8 @@ func TestCallbackCommand(t *testing.T) {
 		t.Setenv("TOKEN", "anotherToken")
 		var out, errs strings.Builder
 		status := Run(t.Context(), []string{"callback", "-c", file, "--url", url, "--app", "shop", "--text", "x"}, Stdio{Out: &out, Err: &errs})
-		if status != statusWrong || !strings.Contains(errs.String(), "403 Forbidden: the request is not authentic") || strings.Contains(errs.String(), "anotherToken") {
+		if status != statusWrong || !strings.Contains(errs.String(), "403 Forbidden: the request is not authentic") ||
+			!strings.Contains(errs.String(), "the host has another token") || strings.Contains(errs.String(), "anotherToken") {
 			t.Errorf("status %d, %q", status, errs.String())
 		}
 	})

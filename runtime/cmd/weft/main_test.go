@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -87,6 +89,24 @@ func waitLog(ts *testscript.TestScript, neg bool, args []string) {
 		case <-tick.C:
 		case <-ctx.Done():
 			ts.Fatalf("%s has no %q", args[0], args[1])
+		}
+	}
+}
+
+// TestRunInterrupted holds that Ctrl-C is told as that.
+func TestRunInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errors.New("a signal"))
+	file := filepath.Join(t.TempDir(), "pipeline.yaml")
+	text := "weft: 1\nserver: { admin: \"127.0.0.1:1\" }\napps: { shop: { type: official, app_id: wx1, token: any, mode: plain } }\npipeline: { stages: [ { reply: { text: hello } } ] }\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"check", "-c", file}, {"callback", "-c", file, "--app", "shop", "--text", "x"}, {"queue", "list", "-c", file}} {
+		var errs strings.Builder
+		status := Run(ctx, args, Stdio{In: strings.NewReader(""), Out: &errs, Err: &errs})
+		if want := "weft " + strings.Join(args[:slices.Index(args, "-c")], " ") + ": interrupted\n"; status != statusWrong || errs.String() != want {
+			t.Errorf("%v: status %d, %q", args, status, errs.String())
 		}
 	}
 }

@@ -52,7 +52,7 @@ func runReplay(ctx context.Context, fs *flag.FlagSet, args []string, stdio Stdio
 	opt.Config, opt.Files = *file, files
 	if *fuel != "" {
 		opt.Fuel, err = strconv.ParseFloat(strings.TrimSuffix(*fuel, "%"), 64)
-		if err != nil || opt.Fuel < 0 || opt.Fuel > 1e6 {
+		if err != nil || !(opt.Fuel >= 0 && opt.Fuel <= 1e6) { // NaN is neither
 			return usageError{"--fuel is a percentage such as 10%"}
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"github.com/weft-dev/weft/runtime/server"
 )
 
 // Stdio is what a command reads and writes.
@@ -79,6 +81,11 @@ func Run(ctx context.Context, args []string, stdio Stdio) int {
 	case errors.As(err, &usage):
 		fmt.Fprintf(stdio.Err, "weft %s: %s: see weft %s --help\n", cmd.name, usage.text, cmd.name)
 		return statusUsage
+	case errors.Is(err, server.ErrAddress):
+		fmt.Fprintf(stdio.Err, "weft %s: %s: see weft %s --help\n", cmd.name, err, cmd.name)
+		return statusUsage
+	case interrupted(ctx, err):
+		fmt.Fprintf(stdio.Err, "weft %s: interrupted\n", cmd.name)
 	case !errors.Is(err, errPrinted):
 		for line := range strings.Lines(err.Error()) {
 			fmt.Fprintf(stdio.Err, "weft %s: %s\n", cmd.name, strings.TrimRight(line, "\n"))
@@ -87,8 +94,16 @@ func Run(ctx context.Context, args []string, stdio Stdio) int {
 	return statusWrong
 }
 
+// interrupted tells whether err is nothing but the end of ctx, by a signal.
+func interrupted(ctx context.Context, err error) bool {
+	return ctx.Err() != nil && (errors.Is(err, ctx.Err()) || errors.Is(err, context.Cause(ctx)))
+}
+
 // find takes the command's words off args.
 func find(args []string) (cmd command, rest []string, ok bool) {
+	if len(args) == 1 && args[0] == "--version" {
+		args = []string{"version"}
+	}
 	for _, c := range commands() {
 		words := strings.Fields(c.name)
 		if len(args) >= len(words) && strings.Join(args[:len(words)], " ") == c.name {
@@ -119,10 +134,13 @@ func parse(fs *flag.FlagSet, args []string) ([]string, error) {
 // parseFlags is parse for a command without positional arguments.
 func parseFlags(fs *flag.FlagSet, args []string) error {
 	positional, err := parse(fs, args)
-	if err == nil && len(positional) > 0 {
-		return usageError{fmt.Sprintf("%q is too much", positional[0])}
+	if err != nil || len(positional) == 0 {
+		return err
 	}
-	return err
+	if fs.Lookup("c") != nil {
+		return usageError{fmt.Sprintf("%q is too much: a configuration is named with -c", positional[0])}
+	}
+	return usageError{fmt.Sprintf("%q is too much", positional[0])}
 }
 
 // configFlag adds -c.

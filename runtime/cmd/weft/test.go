@@ -106,7 +106,7 @@ func runRecord(ctx context.Context, opt server.RecordOptions, files []string, ot
 	case opt.Count < 1 || opt.Count > server.MaxRecord:
 		return usageError{fmt.Sprintf("--count is 1 to %d", server.MaxRecord)}
 	case opt.For <= 0 || opt.For > server.MaxRecordTime:
-		return usageError{fmt.Sprintf("--for is up to %s", server.MaxRecordTime)}
+		return usageError{fmt.Sprintf("--for is over 0 and up to %s", server.MaxRecordTime)}
 	}
 	opt.Token = os.Getenv("WEFT_ADMIN_TOKEN")
 	report, err := server.Record(ctx, opt, func() { fmt.Fprintln(stdio.Err, "recording") })
