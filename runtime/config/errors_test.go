@@ -35,6 +35,15 @@ p.yaml:1:7: weft: 2 is not 1`},
 		{"NUL", "weft: 1\nx: \x00\n", `p.yaml:2:4: character U+0000 is not allowed (save the file as UTF-8 text)`},
 		{"not YAML", "weft: 1\napps: [\n", `p.yaml:2:1: not YAML: did not find expected node content`},
 		{"tab", "weft: 1\nserver:\n\tlisten: x\n", `p.yaml:3:1: not YAML: found character that cannot start any token (indent with blanks, not with tabs)`},
+		{"a full-width colon", "weft: 1\napps：\n  shop: {}\n", `p.yaml:2:1: not YAML: could not find expected ':' (： is a full-width colon: write : and a blank)`},
+		{"a full-width colon in braces", "weft: 1\napps:\n  shop: { type：official, app_id: wx1, token: t, mode: plain }\n" + stages, `
+p.yaml:3:3: apps.shop: type is missing (it is official or miniprogram)
+p.yaml:3:11: apps.shop: unknown key "type：official" (： is a full-width colon: write : and a blank)`},
+		{"a full-width comma", "weft: 1\napps:\n  shop: { type: official，app_id: wx1 }\n", `p.yaml:3:3: not YAML: did not find expected ',' or '}' (， is a full-width comma: write , and a blank)`},
+		{"a full-width blank", "weft: 1\napps:\n　shop:\n    type: official\n", `
+p.yaml:1:1: warning: there are no apps: no callback will be accepted
+p.yaml:3:1: unknown key "\u3000shop" (the line begins with a full-width blank, U+3000: indent with blanks)`},
+		{"full-width signs in a text", "weft: 1\nx: 你好，a：b\ny: [\n", `p.yaml:3:1: not YAML: did not find expected node content`},
 		{"one address for both listeners", app + "server: { listen: \":9090\" }\n" + stages, `
 p.yaml:4:19: server.admin and server.listen are one address (give each a port of its own)`},
 		{"one address, written out", app + "server: { listen: 127.0.0.1:80, admin: 127.0.0.1:080 }\n" + stages, `

@@ -57,6 +57,12 @@ func (d *decoder) meant(name string, known []string) string {
 }
 
 func meant(name string, known []string) string {
+	switch {
+	case strings.Contains(name, "："):
+		return fullWidthColon
+	case strings.HasPrefix(name, "\u3000"):
+		return fullWidthBlank
+	}
 	if n := nearest(name, known); n != "" {
 		return "did you mean " + show(n) + "?"
 	}

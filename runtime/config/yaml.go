@@ -336,8 +336,11 @@ func (d *decoder) syntax(src []byte, err error) {
 		switch {
 		case unquotedWhen().Match(near):
 			advice = "quote it: when: '…'"
-		case advice == "" && bareReference().Match(near):
+		case advice != "":
+		case bareReference().Match(near):
 			advice = "between { } and [ ], ${…} needs quotes"
+		default:
+			advice = fullWidth(near)
 		}
 	}
 	d.addAt(pos, "not YAML: "+text, advice)
@@ -356,6 +359,23 @@ func failingLine(lines [][]byte, err error) int {
 	})
 	return n + 1
 }
+
+// fullWidth is the advice for a line where a Chinese keyboard's sign stands in the
+// place of one of YAML's; "" where none does. In texts they are as good as any.
+func fullWidth(line []byte) string {
+	switch {
+	case regexp.MustCompile(`(?:^|[{,])[ \t]*(?:- +)?[\w-]+：`).Match(line):
+		return fullWidthColon
+	case regexp.MustCompile(`[\w"'}\]]，[ \t]*[\w-]+[:：]`).Match(line):
+		return "， is a full-width comma: write , and a blank"
+	}
+	return ""
+}
+
+const (
+	fullWidthColon = "： is a full-width colon: write : and a blank"
+	fullWidthBlank = "the line begins with a full-width blank, U+3000: indent with blanks"
+)
 
 // unquotedWhen matches a line with a `when` that has no quotes.
 func unquotedWhen() *regexp.Regexp {
