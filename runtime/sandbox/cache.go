@@ -68,7 +68,11 @@ func openCache(ctx context.Context, dir string, log *slog.Logger) (*moduleCache,
 		if err == nil {
 			return c, nil
 		}
-		log.LogAttrs(ctx, slog.LevelWarn, "compile cache: the folder can't be used, so all plugins are compiled again: let the host's user own and write it",
+		advice := "let the host's user own and write it"
+		if lacksRoom(err) {
+			advice = "make room on its disk"
+		}
+		log.LogAttrs(ctx, slog.LevelWarn, "compile cache: the folder can't be used, so all plugins are compiled again: "+advice,
 			slog.String("folder", dir), slog.Any("error", err))
 	}
 	root, err := os.MkdirTemp("", "weft-cache-")

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
+	"syscall"
 
 	"github.com/tetratelabs/wazero"
 
@@ -64,6 +66,11 @@ func (s *Sandbox) compileApart(ctx context.Context, key string, m *fuel.Module) 
 		return fmt.Errorf("waiting for a compiler: %w", ctx.Err())
 	}
 	defer func() { <-s.compilers }()
+	defer func() {
+		if lacksRoom(err) {
+			err = fmt.Errorf("%w: make room on the disk of %s: about eight times the module's size", err, s.cache.root)
+		}
+	}()
 	if err := s.cache.restore(); err != nil {
 		return fmt.Errorf("the compile cache can't be written: %w", err)
 	}
@@ -83,6 +90,20 @@ func (s *Sandbox) compileApart(ctx context.Context, key string, m *fuel.Module) 
 		return fmt.Errorf("the compile cache can't be written: %w", err)
 	}
 	return nil
+}
+
+// lacksRoom tells whether a full disk is the reason. What a compiler's process
+// reports is a text.
+func lacksRoom(err error) bool {
+	if err == nil {
+		return false
+	}
+	for _, full := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT} {
+		if errors.Is(err, full) || strings.Contains(err.Error(), full.Error()) {
+			return true
+		}
+	}
+	return false
 }
 
 // compileInto writes native code of a module into dir, in the form of wazero's

@@ -15,6 +15,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -79,6 +80,9 @@ var misdeeds = map[string]func(args []string) error{
 		}
 	},
 	"junk": func([]string) error { return answer("{}]\n") },
+	"fill": func([]string) error {
+		return answer(report(compileReport{Problem: "write /x/y.tmp: " + syscall.ENOSPC.Error()}))
+	},
 	"tell": func([]string) error { // what it has from its parent
 		files, err := os.ReadDir("/proc/self/fd")
 		if err != nil {
@@ -176,6 +180,7 @@ func TestCompilerFails(t *testing.T) {
 		{"nothing", "the module can't be compiled: its compiler failed: it gave no report"},
 		{"chatter", "the module can't be compiled: its compiler failed: its report can't be read"},
 		{"junk", "the module can't be compiled: its compiler failed: its report can't be read"},
+		{"fill", "the module can't be compiled: write /x/y.tmp: no space left on device: make room on the disk of "},
 		{"lie", "the compile cache can't be written: the compiler is of another version than this program"},
 		{"fall", "the module can't be compiled: its compiler failed: exit status 1: it fell"},
 		{"old", "its compiler is of go1.2, this program of go"},
