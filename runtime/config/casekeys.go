@@ -205,7 +205,7 @@ func caseEventSection() section[CaseEvent] {
 				value: to(want(listOf("a list of texts", anyText(maxCaseDocument))), func(e *CaseEvent) **Want[[]string] { return &e.Asks }),
 			},
 			{
-				name: "sends", doc: "the messages that WeChat is sent: none, the only thing that can be yet",
+				name: "sends", doc: "the messages that plugins send by WeChat's API, POST /cgi-bin/message/…: none; asks says which",
 				value: to(noSends(), func(e *CaseEvent) *bool { return &e.NoSends }),
 			},
 		},

@@ -193,10 +193,21 @@ func (r *CaseReport) compareAsked(ev *config.CaseEvent, asked []string, without 
 	for _, u := range without {
 		r.fail(ev.Pos, u.what+", and has no answer here", "", "", u.advice)
 	}
+	for _, what := range asked {
+		if ev.NoSends && isSend(what) {
+			r.fail(ev.Pos, "sends", "none", strconv.Quote(what), "")
+		}
+	}
 	if ev.Asks == nil || slices.Equal(ev.Asks.Value, asked) {
 		return
 	}
 	r.fail(ev.Asks.Pos, "asks", listShown(ev.Asks.Value), listShown(asked), "")
+}
+
+// isSend tells whether a call, as callShown has it, sends a message. Below this path
+// WeChat has no other calls but typing, which shows that somebody writes.
+func isSend(call string) bool {
+	return strings.HasPrefix(call, "wechat POST /cgi-bin/message/") && !strings.HasPrefix(call, "wechat POST /cgi-bin/message/custom/typing")
 }
 
 func listShown(texts []string) string {

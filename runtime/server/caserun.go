@@ -158,7 +158,11 @@ func (r *CaseReport) comparePath(ev *config.CaseEvent, steps []pipeline.Step) {
 	if ev.Path == nil {
 		for _, s := range steps {
 			if s.Error != "" {
-				r.fail(ev.Pos, "stage "+stepText(s)+", which the case does not expect", "", "", "mend it, or write the path: "+pathText(steps))
+				advice := "mend it, or write the path: " + pathText(steps)
+				if ev.Event != nil && ev.Event.User == "" && ev.Event.From == "" {
+					advice = "the event is of no user: give it one, such as user: oUser1; or " + advice
+				}
+				r.fail(ev.Pos, "stage "+stepText(s)+", which the case does not expect", "", "", advice)
 				return
 			}
 		}

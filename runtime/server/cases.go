@@ -189,10 +189,25 @@ func (t *testRun) appFile(ctx context.Context, f *config.CaseFile) error {
 		app, err := findApp(cfg, c.App)
 		if err != nil {
 			r.fail(c.Pos, err.Error(), "", "", "name an app of "+t.opt.Config)
+		} else if v := strangeState(cfg, c); v != nil {
+			r.fail(v.Pos, "there is no plugin "+v.Plugin, "", "", "name a plugin of "+t.opt.Config)
 		} else if err := t.appCase(ctx, r, cfg, app, c); err != nil {
 			return err
 		}
 		t.report.addCase(*r)
+	}
+	return nil
+}
+
+// strangeState is the first value of state in an app's case that is of no plugin of
+// cfg, nil where there is none: it would be given to nobody, or never be found.
+func strangeState(cfg *config.Config, c *config.Case) *config.StateValue {
+	for _, values := range [][]config.StateValue{c.Given, c.State} {
+		for i, v := range values {
+			if !slices.ContainsFunc(cfg.Plugins, func(p *config.Plugin) bool { return p.Name == v.Plugin }) {
+				return &values[i]
+			}
+		}
 	}
 	return nil
 }

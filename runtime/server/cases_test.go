@@ -299,6 +299,12 @@ func TestCaseFailures(t *testing.T) {
     events: [ { event: { fields: { "A B": x } } } ]
   - name: no list
     events: [ { event: { fields: { "A[7]": x } } } ]
+  - name: no plugin
+    given: { prob: { "app:x": "1" } }
+    events: [ { event: {} } ]
+  - name: no plugin either
+    events: [ { event: {} } ]
+    state: { prob: { "app:x": null } }
   - name: no clock
     now: 2190-01-01T00:00:00Z
     events: [ { after: 876000h, event: {} } ]
@@ -312,14 +318,16 @@ cases.yaml:10:15: path: expected [first, hour], got [first]
 cases.yaml:12:15: fuel: expected at most 1, got N (make the plugin do less, or allow more)
 cases.yaml:13:44: reply: expected none, got { text: "Acme" }
 cases.yaml:14:23: state probe app:runs: expected "1", got nothing
-cases.yaml:16:15: stage first ended in an error (error, then plugin), which the case does not expect (mend it, or write the path: [{ stage: first, error: error, on_error: plugin }, { stage: first, side: instead, error: error, on_error: stop }])
+cases.yaml:16:15: stage first ended in an error (error, then plugin), which the case does not expect (the event is of no user: give it one, such as user: oUser1; or mend it, or write the path: [{ stage: first, error: error, on_error: plugin }, { stage: first, side: instead, error: error, on_error: stop }])
 cases.yaml:18:15: upstream orders was asked, and has no answer here (write upstreams: { orders: { body: … } })
 cases.yaml:19:5: no app "shops": there is shop, raw, mini (name an app of FILE)
 cases.yaml:23:22: the callback's file can't be read: open DIR/nowhere.xml: no such file or directory (its path is from the folder of the cases)
 cases.yaml:25:22: the callback: undecodable callback: xml at byte 5: ends within an element
 cases.yaml:27:15: field "A B" is no name of a leaf (give the callback as xml or json)
 cases.yaml:29:15: field "A[7]" can't be written as XML (a list with one member has no index; else give the callback as xml or json)
-cases.yaml:32:15: the clock would show 2289-12-08T00:00:00Z (it goes from 1971 to 2200)
+cases.yaml:31:22: there is no plugin prob (name a plugin of FILE)
+cases.yaml:35:22: there is no plugin prob (name a plugin of FILE)
+cases.yaml:38:15: the clock would show 2289-12-08T00:00:00Z (it goes from 1971 to 2200)
 `
 	dir := regexp.MustCompile(`/\S*/`)
 	got = dir.ReplaceAllString(strings.ReplaceAll(got, "pipeline.yaml", "FILE"), "DIR/")

@@ -21,6 +21,9 @@ import (
 	"github.com/weft-dev/weft/runtime/wechat"
 )
 
+// maxNames is how many names of apps an error lists.
+const maxNames = 20
+
 // sendTime bounds a callback that we send, far over what WeChat waits.
 const sendTime = 30 * time.Second
 
@@ -58,11 +61,12 @@ func SendCallback(ctx context.Context, file string, c Callback) (CallbackAnswer,
 		return CallbackAnswer{}, err
 	}
 	app, err := findApp(cfg, c.App)
-	if err != nil && len(wrong) > 0 {
-		return CallbackAnswer{}, wrong
-	}
 	if err != nil {
-		return CallbackAnswer{}, fmt.Errorf("%s: %w", file, err)
+		err = fmt.Errorf("%s: %w", file, err)
+		if len(wrong) > 0 { // it may be in one of these
+			err = errors.Join(err, wrong)
+		}
+		return CallbackAnswer{}, err
 	}
 	account, err := openAccount(app)
 	if err != nil {
@@ -94,7 +98,11 @@ func findApp(cfg *config.Config, name string) (*config.App, error) {
 		}
 		names = append(names, a.Name)
 	}
-	return nil, fmt.Errorf("no app %q: there is %s", name, strings.Join(names, ", "))
+	more := ""
+	if n := len(names) - maxNames; n > 0 {
+		names, more = names[:maxNames], fmt.Sprintf(" and %d more", n)
+	}
+	return nil, fmt.Errorf("no app %q: there is %s%s", name, strings.Join(names, ", "), more)
 }
 
 // callbackURL is where to post: given, or where a host that listens at listen is

@@ -3,8 +3,11 @@ package server
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/weft-dev/weft/runtime/config"
 )
 
 // TestSendBesideBrokenFile: an included file that is wrong keeps nobody from
@@ -22,11 +25,22 @@ func TestSendBesideBrokenFile(t *testing.T) {
 	if got, err := send("shop"); err != nil || got != "你好" {
 		t.Errorf("to an app of the root: %q, %v", got, err)
 	}
-	if _, err := send("client"); err == nil || !strings.Contains(err.Error(), "client.yaml:") {
+	if _, err := send("client"); err == nil || !strings.Contains(err.Error(), "client.yaml:") || !strings.Contains(err.Error(), `no app "client"`) {
 		t.Errorf("to an app of the broken file: %v", err)
 	}
 	replaceIn(t, h.file, "pipeline:", "pipelien:")
 	if _, err := send("shop"); err == nil || !strings.Contains(err.Error(), "pipelien") {
 		t.Errorf("with a root that is wrong: %v", err)
+	}
+}
+
+// TestFindAppAmongMany: of thousands of apps an error names some.
+func TestFindAppAmongMany(t *testing.T) {
+	cfg := new(config.Config)
+	for i := range 3000 {
+		cfg.Apps = append(cfg.Apps, &config.App{Name: "app" + strconv.Itoa(i)})
+	}
+	if _, err := findApp(cfg, "nope"); err == nil || !strings.HasSuffix(err.Error(), ", app19 and 2980 more") {
+		t.Errorf("got %v", err)
 	}
 }
