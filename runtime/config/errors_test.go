@@ -44,6 +44,10 @@ p.yaml:3:11: apps.shop: unknown key "type：official" (： is a full-width colon
 p.yaml:1:1: warning: there are no apps: no callback will be accepted
 p.yaml:3:1: unknown key "\u3000shop" (the line begins with a full-width blank, U+3000: indent with blanks)`},
 		{"full-width signs in a text", "weft: 1\nx: 你好，a：b\ny: [\n", `p.yaml:3:1: not YAML: did not find expected node content`},
+		{
+			"an original id", strings.Replace(app, "wx1", "gh_0123456789ab", 1) + stages,
+			`p.yaml:3:35: warning: apps.shop.app_id begins with gh_: that is an account's original id (原始ID) (the AppID begins with wx and stands beside it in the account's console)`,
+		},
 		{"one address for both listeners", app + "server: { listen: \":9090\" }\n" + stages, `
 p.yaml:4:19: server.admin and server.listen are one address (give each a port of its own)`},
 		{"one address, written out", app + "server: { listen: 127.0.0.1:80, admin: 127.0.0.1:080 }\n" + stages, `

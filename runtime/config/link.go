@@ -111,6 +111,7 @@ func link(units []*decoder) *Config {
 			cfg.Apps = append(cfg.Apps, &a.App)
 			d.appKeys(a)
 			d.appBounds(root.server, a)
+			d.originalID(a)
 			d.appAPI(root, a)
 			d.appIdentity(root, a)
 			d.appPipeline(a, visible)
@@ -345,6 +346,14 @@ func (d *decoder) appBounds(s *Server, a *appDecl) {
 	}
 	if a.Limits.Inflight > s.Inflight && s.Inflight > 0 {
 		d.warn(limits.at("inflight"), "apps."+show(a.Name)+".limits.inflight is over server.inflight, which bounds all apps together", "")
+	}
+}
+
+// originalID warns of an account's other id in the place of its AppID: every sealed
+// callback would be refused.
+func (d *decoder) originalID(a *appDecl) {
+	if strings.HasPrefix(a.AppID, "gh_") {
+		d.warn(a.node.at("app_id"), "apps."+show(a.Name)+".app_id begins with gh_: that is an account's original id (原始ID)", "the AppID begins with wx and stands beside it in the account's console")
 	}
 }
 

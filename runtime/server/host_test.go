@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -181,6 +182,19 @@ func TestStopLeavesNothing(t *testing.T) {
 	for _, g := range strings.Split(string(stacks[:runtime.Stack(stacks, true)]), "\n\n") {
 		if strings.Contains(g, "/weft/runtime/") && !strings.Contains(g, "_test.go") {
 			t.Errorf("left behind: %s", g)
+		}
+	}
+}
+
+// TestListenAdvice: a port that is not for everybody is told from one that is taken.
+func TestListenAdvice(t *testing.T) {
+	for _, c := range []struct {
+		err  syscall.Errno
+		want string
+	}{{syscall.EACCES, "under 1024"}, {syscall.EADDRINUSE, "stop what listens there"}} {
+		err := &net.OpError{Op: "listen", Err: os.NewSyscallError("bind", c.err)}
+		if got := listenAdvice(err); !strings.Contains(got, c.want) {
+			t.Errorf("%v: %s", err, got)
 		}
 	}
 }

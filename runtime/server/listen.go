@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -110,7 +111,7 @@ type listener struct {
 func listen(ctx context.Context, name, address string, h http.Handler, writeTime time.Duration, log *slog.Logger) (*listener, error) {
 	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
-		return nil, fmt.Errorf("server.%s: %w: choose another address, or stop what listens there", name, err)
+		return nil, fmt.Errorf("server.%s: %w: %s", name, err, listenAdvice(err))
 	}
 	return &listener{
 		name: name, ln: ln, log: log,
@@ -123,6 +124,14 @@ func listen(ctx context.Context, name, address string, h http.Handler, writeTime
 			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 		},
 	}, nil
+}
+
+// listenAdvice is what to do where an address can't be bound.
+func listenAdvice(err error) string {
+	if errors.Is(err, fs.ErrPermission) {
+		return "ports under 1024 are the system's: choose another one, with a proxy before it, or let the program have them (setcap cap_net_bind_service=+ep)"
+	}
+	return "choose another address, or stop what listens there"
 }
 
 // addr is HOST:PORT with the port that was given.

@@ -62,7 +62,8 @@ func reach(ctx context.Context, s store.Store, log *slog.Logger) error {
 			return nil
 		}
 		if _, ok := logged.Pass(time.Now(), reachLog); ok && ctx.Err() == nil {
-			log.LogAttrs(ctx, slog.LevelError, "the store can't be reached: the start waits for it", slog.String("error", err.Error()))
+			log.LogAttrs(ctx, slog.LevelError, "the store can't be reached: the start waits for it", slog.String("error", err.Error()),
+				slog.String("advice", "see store.redis; `weft doctor` looks at it more closely"))
 		}
 		select {
 		case <-ticker.C:
