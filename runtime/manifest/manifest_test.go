@@ -108,6 +108,7 @@ func TestWants(t *testing.T) {
 func TestProblems(t *testing.T) {
 	for _, c := range []struct{ name, src, want string }{
 		{"empty", "", "p:1:1: the manifest is empty"},
+		{"a tab", "name: x\ncapabilities:\n\tstate: {}\n", "p:3:1: not YAML: found character that cannot start any token: indent with blanks, not with tabs"},
 		{"not YAML", "name: x\n a: b\n", "p:2:1: not YAML: mapping values are not allowed in this context"},
 		{"a list", "- a\n", "p:1:1: the manifest must be a mapping"},
 		{"two documents", head + "---\na: b\n", "p:4:1: a second document begins here: a manifest is one"},
@@ -135,7 +136,7 @@ grants: {}
 `, `
 p:1:7: name must match ^[a-z][a-z0-9-]{1,62}$
 p:2:10: version must be a semantic version such as 1.2.0
-p:3:6: abi must be a whole number from 1 to 1
+p:3:6: abi must be 1
 p:4:10: "e n" is not a language: en, zh, zh-CN
 p:4:24: title must have 1 to 4096 bytes
 p:5:14: description must be a mapping

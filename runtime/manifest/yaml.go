@@ -56,7 +56,11 @@ func (r *reader) document(src []byte) *yaml.Node {
 		if rest, ok := strings.CutPrefix(text, "line "); ok {
 			_, text, _ = strings.Cut(rest, ": ")
 		}
-		r.add(&yaml.Node{Line: failingLine(src, err)}, "not YAML: %s", text)
+		line := failingLine(src, err)
+		if at := bytes.SplitAfter(src, []byte("\n"))[line-1]; bytes.ContainsRune(at[:len(at)-len(bytes.TrimLeft(at, " \t"))], '\t') {
+			text += ": indent with blanks, not with tabs"
+		}
+		r.add(&yaml.Node{Line: line}, "not YAML: %s", text)
 		return nil
 	case first == nil || len(first.Content) != 1:
 		r.add(top, "the manifest is empty")
@@ -209,7 +213,11 @@ func (r *reader) boolean(n *yaml.Node, what string) bool {
 func (r *reader) integer(n *yaml.Node, what string, low, high int64) int64 {
 	v, err := strconv.ParseInt(n.Value, 10, 64)
 	if n.Kind != yaml.ScalarNode || err != nil || v < low || v > high {
-		r.add(n, "%s must be a whole number from %d to %d", what, low, high)
+		if low == high {
+			r.add(n, "%s must be %d", what, low)
+		} else {
+			r.add(n, "%s must be a whole number from %d to %d", what, low, high)
+		}
 		return 0
 	}
 	return v

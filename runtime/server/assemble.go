@@ -178,7 +178,9 @@ func loadPlugin(ctx context.Context, p *config.Plugin, opt assembleOptions) (*sa
 	}
 	var problems config.Problems
 	for _, text := range le.Problems {
-		problems = append(problems, config.Problem{Pos: p.Pos, Text: fmt.Sprintf("plugin %s: %s", p.Name, text)})
+		for line := range strings.Lines(text) { // a manifest may have many
+			problems = append(problems, config.Problem{Pos: p.Pos, Text: fmt.Sprintf("plugin %s: %s", p.Name, strings.TrimRight(line, "\n"))})
+		}
 	}
 	return nil, problems
 }

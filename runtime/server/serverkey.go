@@ -52,7 +52,7 @@ func readKey(path string) ([]byte, error) {
 	}
 	key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(raw)))
 	if err != nil || len(key) != keySize {
-		return nil, fmt.Errorf("%s does not hold a key, %d bytes in base64: restore it from a backup, or remove it, and what it sealed is fetched again", path, keySize)
+		return nil, fmt.Errorf("%s does not hold a key, %d bytes in base64: restore it from a backup; without it what it sealed is lost: remove it, and tokens are fetched again, users log in again", path, keySize)
 	}
 	return key, nil
 }

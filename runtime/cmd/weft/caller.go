@@ -39,6 +39,9 @@ func runCallerNew(_ context.Context, fs *flag.FlagSet, args []string, stdio Stdi
 	if err != nil {
 		return usageError{err.Error()}
 	}
+	if len(scope.Apps) == 0 || len(scope.Paths)+len(scope.Credential) == 0 {
+		fmt.Fprintln(stdio.Err, "weft caller new: the caller may do nothing yet: that takes --apps, and --paths or --credential")
+	}
 	if *asJSON {
 		err = writeJSON(stdio.Out, struct {
 			Name string `json:"name"`
