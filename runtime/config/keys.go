@@ -159,45 +159,7 @@ func appSection() section[appDecl] {
 	return section[appDecl]{
 		name: "apps.*",
 		doc:  "an official account or a mini program",
-		keys: []key[appDecl]{
-			{
-				name: "type", required: true, doc: "what it is",
-				value: to(oneOf(Official, MiniProgram), func(a *appDecl) *AppType { return &a.Type }),
-			},
-			{
-				name: "app_id", required: true, doc: "AppID of the account",
-				value: to(matching("an AppID: 1 to 64 letters, digits, _ and -", appIDForm, false),
-					func(a *appDecl) *string { return &a.AppID }),
-			},
-			{
-				name: "app_secret", doc: "AppSecret of the account; required where something calls WeChat",
-				value: to(matching("an AppSecret: 1 to 256 printable ASCII characters without blanks", secretForm, true),
-					func(a *appDecl) *string { return &a.AppSecret }),
-			},
-			{
-				name: "token", required: true, doc: "Token of the account's server settings",
-				value: to(token(), func(a *appDecl) *string { return &a.Token }),
-			},
-			{
-				name: "encoding_aes_key", doc: "EncodingAESKey of the account's server settings; required unless mode is plain",
-				value: to(aesKey(), func(a *appDecl) *string { return &a.EncodingAESKey }),
-			},
-			{
-				name: "mode", required: true, doc: "encryption of messages (安全, 兼容 or 明文模式): from here only, never from the request",
-				value: to(modeKind(), func(a *appDecl) *string { return &a.Mode }),
-			},
-			{
-				name: "previous", doc: "what is also accepted while token, key or mode are being changed; what it leaves out is the app's",
-				value: to(nested("a mapping", previousSection), func(a *appDecl) **Previous { return &a.Previous }),
-			},
-			{
-				name: "callback_path", doc: "a path for callbacks beside /wx/{app}",
-				value: to(callbackPath(), func(a *appDecl) *string { return &a.CallbackPath }),
-			},
-			{
-				name: "max_skew", def: "10m", doc: "a callback whose timestamp is further off is refused",
-				value: to(duration(time.Second, 24*time.Hour, false), func(a *appDecl) *time.Duration { return &a.MaxSkew }),
-			},
+		keys: append(accountKeys(), []key[appDecl]{
 			{
 				name: "labels", doc: "words of your own, visible to `when` as labels",
 				value: to(mapOf("a mapping of names to texts", anyText(1024)), func(a *appDecl) *map[string]string { return &a.Labels }),
@@ -242,6 +204,50 @@ func appSection() section[appDecl] {
 				name: "with", doc: "this app's config of plugins, over the plugin's own (RFC 7386)",
 				value: withTarget{},
 			},
+		}...),
+	}
+}
+
+// accountKeys are the keys of an app that say what WeChat has of it.
+func accountKeys() []key[appDecl] {
+	return []key[appDecl]{
+		{
+			name: "type", required: true, doc: "what it is",
+			value: to(oneOf(Official, MiniProgram), func(a *appDecl) *AppType { return &a.Type }),
+		},
+		{
+			name: "app_id", required: true, doc: "AppID of the account",
+			value: to(matching("an AppID: 1 to 64 letters, digits, _ and -", appIDForm, false),
+				func(a *appDecl) *string { return &a.AppID }),
+		},
+		{
+			name: "app_secret", doc: "AppSecret of the account; required where something calls WeChat",
+			value: to(matching("an AppSecret: 1 to 256 printable ASCII characters without blanks", secretForm, true),
+				func(a *appDecl) *string { return &a.AppSecret }),
+		},
+		{
+			name: "token", required: true, doc: "Token of the account's server settings",
+			value: to(token(), func(a *appDecl) *string { return &a.Token }),
+		},
+		{
+			name: "encoding_aes_key", doc: "EncodingAESKey of the account's server settings; required unless mode is plain",
+			value: to(aesKey(), func(a *appDecl) *string { return &a.EncodingAESKey }),
+		},
+		{
+			name: "mode", required: true, doc: "encryption of messages (安全, 兼容 or 明文模式): from here only, never from the request",
+			value: to(modeKind(), func(a *appDecl) *string { return &a.Mode }),
+		},
+		{
+			name: "previous", doc: "what is also accepted while token, key or mode are being changed; what it leaves out is the app's",
+			value: to(nested("a mapping", previousSection), func(a *appDecl) **Previous { return &a.Previous }),
+		},
+		{
+			name: "callback_path", doc: "a path for callbacks beside /wx/{app}",
+			value: to(callbackPath(), func(a *appDecl) *string { return &a.CallbackPath }),
+		},
+		{
+			name: "max_skew", def: "10m", doc: "a callback whose timestamp is further off is refused",
+			value: to(duration(time.Second, 24*time.Hour, false), func(a *appDecl) *time.Duration { return &a.MaxSkew }),
 		},
 	}
 }
