@@ -80,7 +80,7 @@ type kit struct {
 	log     *lockedBuffer
 }
 
-// lockedBuffer is written to by many goroutines.
+// lockedBuffer keeps what was logged by many goroutines.
 type lockedBuffer struct {
 	mu  sync.Mutex
 	buf bytes.Buffer

@@ -348,25 +348,7 @@ type townHost struct {
 	view   *view
 	client *direct
 	app    *AppCredentials
-	log    *logText
-}
-
-// logText keeps what was logged, which is never to hold a secret.
-type logText struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *logText) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(b)
-}
-
-func (l *logText) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
+	log    *lockedBuffer
 }
 
 func testKey() []byte { return bytes.Repeat([]byte{7}, serverKeySize) }
@@ -390,7 +372,7 @@ func newTokenTown(t testing.TB, hosts int, config CredentialConfig, rules simula
 
 func (w *tokenTown) add(config CredentialConfig) *townHost {
 	w.t.Helper()
-	h := &townHost{view: &view{commonStore: w.commonStore, delay: 3 * time.Millisecond}, client: newDirect(w.wechat), log: &logText{}}
+	h := &townHost{view: &view{commonStore: w.commonStore, delay: 3 * time.Millisecond}, client: newDirect(w.wechat), log: &lockedBuffer{}}
 	c, err := NewCredentials(CredentialOptions{
 		Store: h.view, Key: testKey(), Client: h.client,
 		Logger: slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})),

@@ -20,7 +20,7 @@ import (
 type realTown struct {
 	t      *testing.T
 	wechat *simulator.WeChat
-	log    *logText
+	log    *lockedBuffer
 	apps   []*AppCredentials
 }
 
@@ -29,7 +29,7 @@ const realLife = 2 * time.Second
 
 // newRealTown makes hosts; store opens that of each.
 func newRealTown(t *testing.T, store func(*slog.Logger) CredentialStore) *realTown {
-	w := &realTown{t: t, wechat: simulator.New(simulator.Options{}), log: &logText{}}
+	w := &realTown{t: t, wechat: simulator.New(simulator.Options{}), log: &lockedBuffer{}}
 	w.wechat.Set(simulator.App{ID: testAppID, Secret: testAppSecret, Rules: simulator.Rules{Life: realLife, RenewWindow: realLife / 10}})
 	server := httptest.NewServer(w.wechat)
 	t.Cleanup(func() {
