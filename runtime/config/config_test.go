@@ -122,6 +122,7 @@ func checkFullAPI(cfg *config.Config, check func(what string, got, want any)) {
 		Rate: map[string]config.Rate{"POST /cgi-bin/message/custom/send": {Calls: 50, Per: time.Second}, "/cgi-bin/user/*": {Calls: 1000, Per: time.Minute}},
 	}})
 	check("mini's api", []any{mini.APIBase, mini.API}, []any{"https://api.weixin.qq.com", config.API{Timeout: 10 * time.Second}})
+	check("tokens' TLS", tokens.TLS, &config.TLS{CA: "testdata/tls/acme.pem", Cert: "/etc/weft.pem", Key: "/etc/weft.key", ServerName: "tokens.internal"})
 	check("shop's credentials", shop.Credentials, config.Credentials{From: config.FromWeChat, Plain: true})
 	check("mini's credentials", mini.Credentials, config.Credentials{
 		From: config.FromRedis,
@@ -306,7 +307,7 @@ func TestReference(t *testing.T) {
 		}
 	}
 	for _, name := range []string{
-		"", "server", "store", "store.embedded", "store.redis", "store.redis.tls", "upstreams.*", "callers.*", "forward", "apps.*", "apps.*.previous", "apps.*.api", "apps.*.credentials", "apps.*.credentials.keys", "apps.*.jsapi", "apps.*.oauth", "plugins.*", "plugins.*.grants", "plugins.*.limits",
+		"", "server", "store", "store.embedded", "store.redis", "store.redis.tls", "upstreams.*", "upstreams.*.tls", "callers.*", "forward", "apps.*", "apps.*.previous", "apps.*.api", "apps.*.credentials", "apps.*.credentials.keys", "apps.*.jsapi", "apps.*.oauth", "plugins.*", "plugins.*.grants", "plugins.*.limits",
 		"pipelines.*", "stages[]", "canary", "canary.rollback", "switch[]", "on_error", "reply", "reply.news.articles[]",
 	} {
 		if len(sections[name].Keys) == 0 {

@@ -26,6 +26,7 @@ func (d *decoder) document(root *node) {
 	d.checkAdmin(*doc.server, root)
 	d.checkListeners(*doc.server, root)
 	d.checkStore(doc)
+	d.checkUpstreams(doc)
 	d.complete(doc)
 }
 

@@ -134,7 +134,7 @@ func redisAddrs() kind[[]string] {
 
 // tlsKind reads true, false or a mapping.
 func tlsKind() kind[*TLS] {
-	plain, inner := boolean(), nested("a mapping", tlsSection)
+	plain, inner := boolean(), nested("a mapping", redisTLSSection)
 	s := plain.shape
 	s.what, s.other = "true, false, or a mapping such as { ca: ca.pem }", []shape{inner.shape}
 	return kind[*TLS]{shape: s, read: func(d *decoder, n *node) (*TLS, bool) {
@@ -149,9 +149,11 @@ func tlsKind() kind[*TLS] {
 	}}
 }
 
-func tlsSection() section[TLS] {
+func redisTLSSection() section[TLS] { return tlsSection("store.redis.tls") }
+
+func tlsSection(name string) section[TLS] {
 	return section[TLS]{
-		name: "store.redis.tls",
+		name: name,
 		doc:  "how connections are encrypted",
 		keys: []key[TLS]{
 			{
@@ -216,7 +218,13 @@ func (d *decoder) checkStore(doc *document) {
 			at(n.at(key), "."+key+" has a meaning with mode sentinel only", "leave it out")
 		}
 	}
+	d.checkPair("store.redis", n)
+}
+
+// checkPair checks that a certificate has its key in the section tls of what is at
+// path.
+func (d *decoder) checkPair(path string, n *node) {
 	if t := n.get("tls"); t != nil && (t.get("cert") == nil) != (t.get("key") == nil) {
-		at(t.from, ".tls: cert and key go together", "give both, or none")
+		d.addAt(t.from, path+".tls: cert and key go together", "give both, or none")
 	}
 }

@@ -67,7 +67,24 @@ func upstreamSection() section[upstreamDecl] {
 				name: "connections", def: "64", doc: "connections at once",
 				value: to(integer(1, 10_000), func(u *upstreamDecl) *int { return &u.Connections }),
 			},
+			{
+				name: "tls", doc: "how connections of https are encrypted; left out: as the system's certificates say",
+				value: to(nested("a mapping such as { ca: ca.pem }", upstreamTLSSection), func(u *upstreamDecl) **TLS { return &u.TLS }),
+			},
 		},
+	}
+}
+
+func upstreamTLSSection() section[TLS] { return tlsSection("upstreams.*.tls") }
+
+// checkUpstreams checks what hangs on more than one value of an upstream.
+func (d *decoder) checkUpstreams(doc *document) {
+	for _, u := range doc.upstreams {
+		path := "upstreams." + show(u.Name)
+		d.checkPair(path, u.node)
+		if scheme, _, ok := strings.Cut(u.URL, "://"); u.TLS != nil && ok && !strings.EqualFold(scheme, "https") {
+			d.addAt(u.node.get("tls").from, path+".tls has a meaning with an https url only", "leave it out, or write the url with https")
+		}
 	}
 }
 

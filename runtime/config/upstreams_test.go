@@ -108,6 +108,17 @@ p.yaml:4:45: upstreams.x.timeout: 2m is not a duration from 1ms to 1m
 p.yaml:4:57: upstreams.x.secret: the value is not 1 to 256 printable ASCII characters without blanks
 p.yaml:4:86: upstreams.x.connections: 0 is not a whole number from 1 to 10000
 p.yaml:4:89: upstreams.x: unknown key breaker`},
+		{"tls", `upstreams:
+  x: { url: "http://h", tls: { ca: ca.pem, verify: false } }
+  y: { url: "HTTPS://h", tls: { cert: weft.pem } }
+  z: { url: "https://h", tls: true }
+` + use, `
+p.yaml:5:25: upstreams.x.tls has a meaning with an https url only (leave it out, or write the url with https)
+p.yaml:5:44: upstreams.x.tls: unknown key verify
+p.yaml:6:3: warning: nothing uses upstream y
+p.yaml:6:26: upstreams.y.tls: cert and key go together (give both, or none)
+p.yaml:7:3: warning: nothing uses upstream z
+p.yaml:7:31: upstreams.z.tls: must be a mapping, and is a single value`},
 		{"forwards", `upstreams: { legacy: { url: "http://h" } }
 pipeline:
   stages:

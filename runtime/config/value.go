@@ -90,6 +90,7 @@ type Upstream struct {
 	Timeout     time.Duration     // of one request
 	Secret      string            // that requests are signed with; "" where they aren't
 	Connections int               // at once
+	TLS         *TLS              // with https; nil: as the system's certificates say
 	// Open says that Options.NoEnv left a value of it open.
 	Open bool
 	// stranger says that requests have nothing to tell it who sends.

@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"bytes"
+	"crypto/tls"
 	"log/slog"
 	"maps"
 	"net/netip"
@@ -101,5 +103,17 @@ func (p *Pool) Stats() map[string]Stats {
 // equal tells whether two upstreams of one pool are the same.
 func (c *UpstreamConfig) equal(o *UpstreamConfig) bool {
 	return c.Name == o.Name && c.URL == o.URL && slices.Equal(c.Private, o.Private) && maps.Equal(c.Headers, o.Headers) &&
-		c.Timeout == o.Timeout && c.Secret == o.Secret && c.Connections == o.Connections
+		c.Timeout == o.Timeout && c.Secret == o.Secret && c.Connections == o.Connections && equalTLS(c.TLS, o.TLS)
+}
+
+// equalTLS tells whether two upstreams take, and show, the same certificates under
+// the same name.
+func equalTLS(a, b *tls.Config) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.ServerName == b.ServerName && (a.RootCAs == nil) == (b.RootCAs == nil) && (a.RootCAs == nil || a.RootCAs.Equal(b.RootCAs)) &&
+		slices.EqualFunc(a.Certificates, b.Certificates, func(a, b tls.Certificate) bool {
+			return slices.EqualFunc(a.Certificate, b.Certificate, bytes.Equal)
+		})
 }

@@ -48,6 +48,7 @@ type UpstreamConfig struct {
 	Timeout     time.Duration     // of a request, the wait for a connection included; over 0
 	Secret      string            // signs requests; "": they aren't signed
 	Connections int               // at once, over 0
+	TLS         *tls.Config       // of https, not changed; nil: the system's roots
 	// Own lists the host's listeners, which are never dialled. It is called by
 	// many goroutines at once; nil: there are none.
 	Own    func() []netip.AddrPort
@@ -103,6 +104,7 @@ func NewUpstream(c UpstreamConfig) (*Upstream, error) {
 	dialer := &net.Dialer{Timeout: c.Timeout, ControlContext: f.control}
 	u.transport = &http.Transport{
 		DialContext:            dialer.DialContext, // and no proxy: it would hide where the connection goes
+		TLSClientConfig:        c.TLS.Clone(),      // which a transport changes
 		TLSHandshakeTimeout:    c.Timeout,
 		DisableCompression:     true, // an answer is given on as it came
 		MaxConnsPerHost:        c.Connections,

@@ -259,7 +259,7 @@ func (a *assembly) openUpstreams() {
 		if u.Open {
 			continue
 		}
-		client, err := a.pool.Open(upstreamConfig(u))
+		client, err := openUpstream(a.pool, u)
 		if err != nil {
 			a.problems = append(a.problems, config.Problem{Pos: u.Pos, Text: fmt.Sprintf("upstream %s: %v", u.Name, err)})
 			continue
@@ -268,11 +268,19 @@ func (a *assembly) openUpstreams() {
 	}
 }
 
-func upstreamConfig(u *config.Upstream) gateway.UpstreamConfig {
-	return gateway.UpstreamConfig{
+// openUpstream opens an upstream's client, with its files as they are now.
+func openUpstream(pool *gateway.Pool, u *config.Upstream) (*gateway.Upstream, error) {
+	c := gateway.UpstreamConfig{
 		Name: u.Name, URL: u.URL, Private: u.Private, Headers: u.Headers, Timeout: u.Timeout,
 		Secret: u.Secret, Connections: u.Connections,
 	}
+	if u.TLS != nil {
+		var err error
+		if c.TLS, err = tlsConfig(u.TLS); err != nil {
+			return nil, fmt.Errorf("tls: %w", err)
+		}
+	}
+	return pool.Open(c)
 }
 
 // buildPipelines compiles the pipelines. A plugin that didn't load, or an upstream

@@ -197,7 +197,7 @@ func (a *appDoctor) hostToken(c credentialStatus) Finding {
 // fromService reads the token of another system, over HTTP.
 func (a *appDoctor) fromService(ctx context.Context, c gateway.CredentialConfig) (string, []Finding) {
 	u := a.app.Credentials.Upstream
-	client, err := a.pool.Open(upstreamConfig(u))
+	client, err := openUpstream(a.pool, u)
 	if err != nil {
 		return "", []Finding{{Check: "credentials", State: FindingWrong, Text: fmt.Sprintf("upstream %s: %v", u.Name, err), Advice: u.Pos.String()}}
 	}
