@@ -52,6 +52,9 @@ type CaseEvent struct {
 	recorded *recordedDecl
 }
 
+// Recorded tells whether the event is one of a recording.
+func (e *CaseEvent) Recorded() bool { return e.recorded != nil }
+
 // Answers are what is answered in the place of others.
 type Answers struct {
 	// Upstreams are by NAME, or by NAME METHOD /path for what plugins fetch from it,

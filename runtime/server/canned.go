@@ -187,12 +187,15 @@ func (u *cannedClient) Fetch(_ context.Context, r *gateway.FetchRequest) (gatewa
 	return gateway.FetchAnswer{Status: answer.Status, Header: header, Body: []byte(answer.Body)}, nil
 }
 
-// compareAsked holds what an event asked against what is expected, and says what
-// had no answer.
-func (r *CaseReport) compareAsked(ev *config.CaseEvent, asked []string, without []unanswered) {
+// unanswered says what an event asked that has no answer.
+func (r *CaseReport) unanswered(ev *config.CaseEvent, without []unanswered) {
 	for _, u := range without {
 		r.fail(ev.Pos, u.what+", and has no answer here", "", "", u.advice)
 	}
+}
+
+// compareAsked holds what an event asked against what is expected.
+func (r *CaseReport) compareAsked(ev *config.CaseEvent, asked []string) {
 	for _, what := range asked {
 		if ev.NoSends && isSend(what) {
 			r.fail(ev.Pos, "sends", "none", strconv.Quote(what), "")

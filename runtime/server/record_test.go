@@ -141,6 +141,62 @@ func TestRecord(t *testing.T) {
 	}
 }
 
+// TestRecordBesideTheAnswer: async stages and later tries, whatever becomes of them
+// and whether or not the recording saw that, are no part of what is expected, and
+// neither is an error of an event of which nothing is.
+func TestRecordBesideTheAnswer(t *testing.T) {
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if body, err := io.ReadAll(r.Body); err != nil || r.URL.Path == "/sick" || strings.Contains(string(body), "fail") {
+			if strings.Contains(string(body), "late") {
+				time.Sleep(300 * time.Millisecond) // over answer_within
+			}
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+	}))
+	defer service.Close()
+	file := writeConfig(t, "apps:\n"+appYAML("shop", "encrypted", "")+fmt.Sprintf(`upstreams:
+  crm: { url: %[1]q, private: ["127.0.0.0/8"], timeout: 5s }
+  fan: { url: %[1]q, private: ["127.0.0.0/8"], timeout: 5s }
+  sick: { url: %[2]q, private: ["127.0.0.0/8"], timeout: 5s }
+pipeline:
+  answer_within: 200ms
+  stages:
+    - { name: crm, when: 'content startsWith "crm"', forward: { to: crm, as: json }, on_error: skip }
+    - { name: hello, reply: { text: hello } }
+    - { name: later, when: 'content startsWith "queue"', forward: { to: sick, as: json }, on_error: queue }
+  always:
+    - { name: fan, async: true, forward: { to: fan, as: json } }
+    - { name: sick, async: true, forward: { to: sick, as: json } }
+`, service.URL, service.URL+"/sick"))
+	h := startHost(t, file)
+	texts := []string{"echo", "crm", "crm fail", "queue", "crm fail late", "echo"}
+	src, report := record(t, h, RecordOptions{Count: len(texts)}, func() {
+		for i, text := range texts {
+			doc := textFrom("oUser", fmt.Sprint(1000+i), text)
+			if status, _, body := postTo(t, h.url("/wx/shop"), seal(testAccount(t, wechat.Encrypted), doc, time.Now())); status != http.StatusOK {
+				t.Errorf("%s: %d %s", text, status, body)
+			}
+		}
+	})
+	if report.Events != len(texts) {
+		t.Errorf("%+v", report)
+	}
+	mustPass(t, runCasesBeside(t, file, src), 1)
+	// What is expected is so still.
+	replaceIn(t, file, "text: hello", "text: hi")
+	if got := runCasesBeside(t, file, src); got.OK() || !strings.Contains(failures(got), "reply") {
+		t.Error("another answer passes")
+	}
+	replaceIn(t, file, "text: hi", "text: hello")
+	replaceIn(t, file, "stages:", "stages:\n    - { name: new, when: 'content == \"echo\"', forward: { to: fan, as: json }, on_error: skip }")
+	if got := runCasesBeside(t, file, src); got.OK() || !strings.Contains(failures(got), "upstream fan was asked, and has no answer here") {
+		t.Errorf("a stage more that fails passes: %s", failures(got))
+	}
+	if t.Failed() {
+		t.Log(src)
+	}
+}
+
 // Many at once are recorded whole, or counted, and nobody waits for it.
 func TestRecordUnderLoad(t *testing.T) {
 	file := writeConfig(t, echoSections())
