@@ -518,3 +518,20 @@ func TestConfigsAreBounded(t *testing.T) {
 		t.Errorf("got %.300s", problems.Error())
 	}
 }
+
+// TestLongWhen: a condition can't be so deep that reading it ends the process.
+func TestLongWhen(t *testing.T) {
+	when := func(n int) string {
+		return "weft: 1\npipeline:\n  stages:\n    - { name: a, when: '" + strings.Repeat("(", n) + "', reply: { text: x } }\n" +
+			"    - switch: [ { when: '" + strings.Repeat("!", n) + "', stages: [] } ]\n"
+	}
+	if _, problems := config.Parse("p.yaml", []byte(when(config.MaxWhen)), config.Options{}); problems.Err() != nil {
+		t.Error(problems)
+	}
+	const want = `p.yaml:4:24: pipeline.stages.0.when: has 32769 bytes, over 32768 (make several stages of it, or let a plugin decide)
+p.yaml:5:25: pipeline.stages.1.switch.0.when: has 32769 bytes, over 32768 (make several stages of it, or let a plugin decide)`
+	_, problems := config.Parse("p.yaml", []byte(when(config.MaxWhen+1)), config.Options{})
+	if got := problems.Error(); !strings.HasSuffix(got, want) || problems.Err() == nil {
+		t.Errorf("got %s", got)
+	}
+}

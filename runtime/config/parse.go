@@ -27,6 +27,7 @@ const (
 	MaxAllValues    = 1 << 20  // values in all files
 	MaxAllText      = 64 << 20 // bytes of all scalars of all files
 	MaxExpanded     = 1 << 20  // bytes of one scalar after expansion, and of a secret file
+	MaxWhen         = 32 << 10 // bytes of a `when`: who reads it goes as deep as it has brackets
 	MaxPluginConfig = 1 << 20  // bytes of JSON of one plugin's config in one app
 	MaxConfigs      = 64 << 20 // bytes that all of them take, about
 	MaxProblems     = 100      // problems of a file that are listed; a last one counts the rest

@@ -347,6 +347,9 @@ func whenKind() kind[expression] {
 		case n.isNull() || strings.TrimSpace(n.text) == "":
 			d.add(n.pos, "has no value", "leave it out for always, or "+quote)
 			return expression{}, false
+		case len(n.text) > MaxWhen:
+			d.add(n.pos, fmt.Sprintf("has %d bytes, over %d", len(n.text), MaxWhen), "make several stages of it, or let a plugin decide")
+			return expression{}, false
 		case n.plain && n.tag != tagStr:
 			d.add(n.pos, n.shown()+" is not an expression: YAML reads it as "+strings.TrimPrefix(n.tag, "!!"), quote)
 			return expression{}, false

@@ -179,3 +179,22 @@ func TestShanghai(t *testing.T) {
 		}
 	}
 }
+
+// The deepest conditions that a file can have are refused, or decided.
+func TestWhenIsBounded(t *testing.T) {
+	for _, src := range []string{
+		strings.Repeat("(", config.MaxWhen), strings.Repeat("!", config.MaxWhen), strings.Repeat("[", config.MaxWhen), strings.Repeat("lower(", config.MaxWhen/6),
+	} {
+		if c, problems := compile(src, config.Pos{}, nil); c != nil || problems.Err() == nil {
+			t.Errorf("%.9s… is taken", src)
+		}
+	}
+	n := (config.MaxWhen - 4) / 2
+	c, problems := compile(strings.Repeat("(", n)+"true"+strings.Repeat(")", n), config.Pos{}, nil)
+	if problems.Err() != nil {
+		t.Fatal(problems)
+	}
+	if ok, err := c.eval(new(vm.VM), newEnv(&app{}, event("e1"))); !ok || err != nil {
+		t.Errorf("%v, %v", ok, err)
+	}
+}
