@@ -18,7 +18,9 @@ import (
 // one, so its work is bounded by its size times the length of what it reads.
 const (
 	maxNodes     = 500     // nodes of the expression
+	maxPatterns  = 5000    // steps of its patterns together, each of which one character may take
 	memoryBudget = 100_000 // elements of the lists that one evaluation may make
+	maxProblem   = 300     // bytes of what expr says of it
 )
 
 // builtins returns the functions of expr that a condition may use. They are
@@ -52,6 +54,9 @@ type condition struct {
 // is where the expression stands; their texts say at which character of it.
 func compile(src string, pos config.Pos, known func(string) bool) (*condition, config.Problems) {
 	check := &checker{src: src, pos: pos, known: known}
+	if check.patterns(); len(check.problems) > 0 {
+		return nil, check.problems
+	}
 	options := []expr.Option{
 		expr.Env(new(env)), expr.AsBool(), expr.WarnOnAny(), expr.MaxNodes(maxNodes), expr.DisableAllBuiltins(),
 		expr.Patch(check), expr.Patch(leftover{check}),
@@ -107,7 +112,11 @@ func compileProblem(src string, pos config.Pos, err error) config.Problem {
 	if !errors.As(err, &fe) {
 		return config.Problem{Pos: pos, Text: "when: " + strings.ReplaceAll(err.Error(), "\n", " ")}
 	}
-	p := config.Problem{Pos: pos, Text: fmt.Sprintf("when: %s, at character %d", fe.Message, fe.From+1)}
+	text := fe.Message
+	if len(text) > maxProblem { // it repeats a pattern whole
+		text = strings.ToValidUTF8(text[:maxProblem], "") + "…"
+	}
+	p := config.Problem{Pos: pos, Text: fmt.Sprintf("when: %s, at character %d", text, fe.From+1)}
 	if name, ok := strings.CutPrefix(fe.Message, "unknown name "); ok {
 		p.Advice = unknownAdvice(src, fe.From, name)
 	} else if strings.HasPrefix(fe.Message, `unexpected token Operator("=")`) {

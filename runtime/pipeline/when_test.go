@@ -189,6 +189,19 @@ func TestWhenIsBounded(t *testing.T) {
 			t.Errorf("%.9s… is taken", src)
 		}
 	}
+	for src, taken := range map[string]bool{
+		`content matches "^[\\p{L}\\p{N}]{1,100}$" && key matches "(.{5}){200}$"`:   true,
+		`content matches "(.*){1000}" || !(key matches "(xy){1000}" && type == "")`: false,
+		`content matches "` + strings.Repeat("(.*){1000}", 3) + `"`:                 false,
+	} {
+		if _, problems := compile(src, config.Pos{}, nil); (problems.Err() == nil) != taken || !taken && !strings.Contains(problems.Error(), "the patterns are too large") {
+			t.Errorf("%.50s… is taken: %v, want %v: %v", src, !taken, taken, problems)
+		}
+	}
+	long := `content matches "` + strings.Repeat("(.*){1000}", 3000) + `"` // too large for regexp
+	if _, problems := compile(long, config.Pos{}, nil); problems.Err() == nil || len(problems.Error()) > 500 {
+		t.Errorf("%.600s", problems.Error())
+	}
 	n := (config.MaxWhen - 4) / 2
 	c, problems := compile(strings.Repeat("(", n)+"true"+strings.Repeat(")", n), config.Pos{}, nil)
 	if problems.Err() != nil {

@@ -2,10 +2,13 @@ package pipeline
 
 import (
 	"fmt"
+	"regexp/syntax"
 	"slices"
 	"strings"
 
 	"github.com/expr-lang/expr/ast"
+	"github.com/expr-lang/expr/conf"
+	"github.com/expr-lang/expr/parser"
 
 	"github.com/weft-dev/weft/runtime/config"
 )
@@ -23,6 +26,55 @@ type checker struct {
 func (c *checker) problem(n ast.Node, warning bool, text, advice string) {
 	text = fmt.Sprintf("when: %s, at character %d", text, n.Location().From+1)
 	c.problems = append(c.problems, config.Problem{Pos: c.pos, Warning: warning, Text: text, Advice: advice})
+}
+
+// patterns refuses a condition with larger patterns than maxPatterns, before they
+// are compiled: {1000} repeats what stands before it so often. Whatever else is
+// wrong in them expr says.
+func (c *checker) patterns() {
+	if !strings.Contains(c.src, "matches") {
+		return
+	}
+	tree, err := parser.ParseWithConfig(c.src, &conf.Config{MaxNodes: maxNodes})
+	if err != nil {
+		return
+	}
+	size := 0
+	ast.Walk(&tree.Node, visit(func(n ast.Node) {
+		b, ok := n.(*ast.BinaryNode)
+		if !ok || b.Operator != "matches" {
+			return
+		}
+		if s, ok := b.Right.(*ast.StringNode); ok {
+			if re, err := syntax.Parse(s.Value, syntax.Perl); err == nil && size <= maxPatterns {
+				if size += steps(re); size > maxPatterns {
+					c.problem(b.Right, false, fmt.Sprintf("the patterns are too large: repeats written out, they have over %d steps", maxPatterns), "repeat less: {1000} is a thousand times")
+				}
+			}
+		}
+	}))
+}
+
+// visit is an ast.Visitor that changes nothing.
+type visit func(ast.Node)
+
+// Visit implements ast.Visitor.
+func (v visit) Visit(node *ast.Node) { v(*node) }
+
+// steps is how many steps a pattern has, about, with its repeats written out; where
+// they are more than maxPatterns, any number over that.
+func steps(re *syntax.Regexp) int {
+	n := 1
+	if re.Op == syntax.OpLiteral {
+		n = len(re.Rune)
+	}
+	for _, sub := range re.Sub {
+		n = min(n+steps(sub), maxPatterns+1)
+	}
+	if re.Op == syntax.OpRepeat {
+		n = min(n*max(re.Min, re.Max, 1), maxPatterns+1)
+	}
+	return n
 }
 
 // Visit implements ast.Visitor.
