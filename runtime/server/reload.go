@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -150,7 +151,7 @@ func (h *Host) Reload(ctx context.Context, trigger string) (ReloadResult, error)
 // if there had been none.
 func (h *Host) reload(ctx context.Context, trigger string) (ReloadResult, bool) {
 	began := time.Now()
-	s, problems, err := h.settle(ctx, read(h.file, newSources(true)))
+	s, problems, err := h.settleSafely(ctx)
 	if ctx.Err() != nil {
 		if s != nil {
 			h.closeAssembly(ctx, s.assembly)
@@ -188,6 +189,21 @@ func (h *Host) reload(ctx context.Context, trigger string) (ReloadResult, bool) 
 	h.log.LogAttrs(ctx, level, msg, slog.String("trigger", trigger), slog.String("result", result.Result),
 		slog.Uint64("generation", result.Generation), slog.String("took", time.Since(began).String()))
 	return result, true
+}
+
+// errReloadPanic is a mistake of ours that a file brought to light.
+var errReloadPanic = errors.New("the host panicked over the configuration: take back what was changed last; the log has where it was")
+
+// settleSafely is settle of what the files have now. A panic over them is an error:
+// what serves must not end for it.
+func (h *Host) settleSafely(ctx context.Context) (s *selection, problems config.Problems, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			h.log.LogAttrs(ctx, slog.LevelError, "panic in a reload", slog.String("panic", cut(fmt.Sprint(v), 1024)), slog.String("stack", string(debug.Stack())))
+			s, problems, err = nil, nil, errReloadPanic
+		}
+	}()
+	return h.settle(ctx, read(h.file, newSources(true)))
 }
 
 // swap has a selection serve in place of what does.

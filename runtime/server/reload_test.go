@@ -36,6 +36,27 @@ func (h *testHost) postReload(t testing.TB, body string) (int, reloadAnswer) {
 	return resp.StatusCode, answer
 }
 
+// TestReloadPanic: a mistake of the host's own that a configuration brings to light
+// refuses that, and nothing else.
+func TestReloadPanic(t *testing.T) {
+	h := startHost(t, writeConfig(t, echoSections()))
+	h.units.accepted["apps/broken.yaml"] = nil // whoever looks at it panics
+	status, got := h.postReload(t, "")
+	if status != http.StatusUnprocessableEntity || got.Generation != 1 || len(got.Problems) != 1 || got.Problems[0].Text != errReloadPanic.Error() {
+		t.Errorf("%d %+v", status, got)
+	}
+	if text := h.say(t, "shop", "1", "a"); text != "你好" {
+		t.Errorf("answered %q", text)
+	}
+	if log := h.log.String(); !strings.Contains(log, "panic in a reload") || !strings.Contains(log, "units).unseen") {
+		t.Errorf("logged %.2000s", log)
+	}
+	delete(h.units.accepted, "apps/broken.yaml")
+	if status, got := h.postReload(t, ""); status != http.StatusOK {
+		t.Errorf("%d %+v", status, got)
+	}
+}
+
 // TestReload takes good configurations over and refuses the others: then what
 // served goes on, and log, metric and status say why.
 func TestReload(t *testing.T) {
