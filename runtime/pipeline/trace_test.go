@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/weft-dev/weft/hostapi"
@@ -178,6 +179,7 @@ func TestClock(t *testing.T) {
 			{time.Second, outcomeRepeat, 1}, // the bare id
 			{10 * time.Minute, outcomeReplied, 2},
 		} {
+			synctest.Wait() // the run of the delivery before has ended
 			ahead.Add(int64(want.ahead))
 			if a := w.deliver("e1"); a.Outcome != want.outcome || p.runs.Load() != want.runs {
 				t.Errorf("delivery %d: %s, %d runs", i, a.Outcome, p.runs.Load())
