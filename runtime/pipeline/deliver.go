@@ -134,7 +134,7 @@ func (e *Engine) late(ctx context.Context, r *run) Answer {
 	}
 	answer := e.ledger.goLate(r, k)
 	if k != nil && answer.Outcome == outcomeLate {
-		e.tell(r, time.Until(end)) // what isn't told by then is told later
+		e.tellLate(r, end) // what isn't told by then is told later
 	}
 	return answer
 }

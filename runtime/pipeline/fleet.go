@@ -187,11 +187,11 @@ type title struct {
 
 	from string // the host whose run this one takes the place of; "": none
 
-	mu     sync.Mutex
-	record sharedRecord // to be told
-	value  []byte       // what this host left on the board; nil: perhaps nothing
-	lost   bool         // another host has the event
-	untold bool         // the last time that it was to be told failed
+	turn   chan struct{} // of capacity 1: whoever tells of the event has put something in, and alone uses the rest
+	record sharedRecord  // to be told
+	value  []byte        // what this host left on the board; nil: perhaps nothing
+	lost   bool          // another host has the event
+	untold bool          // the last time that it was to be told failed
 }
 
 // ttl is how long a record is of use. One of a run under way outlives it.
@@ -278,7 +278,7 @@ func (f *fleet) answer(ctx context.Context, id string, s *sharedRecord) (Answer,
 
 // tell writes the record of t, with the answer that it is given, and leaves it to
 // be told later where the board is away: then a repeat elsewhere gets success.
-// t's lock is held.
+// It is the caller's turn.
 func (f *fleet) tell(ctx context.Context, t *title, answer *Answer) {
 	err := errNotTrusted
 	if f.trusted() {
@@ -375,8 +375,12 @@ func (f *fleet) tellUntold(ctx context.Context, most time.Duration) {
 func (f *fleet) tellAgain(ctx context.Context, t *title) error {
 	ctx, cancel := context.WithTimeout(ctx, tellTimeout)
 	defer cancel()
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	select {
+	case t.turn <- struct{}{}:
+		defer func() { <-t.turn }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 	if !t.untold { // what has become of it since was told
 		return nil
 	}

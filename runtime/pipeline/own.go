@@ -107,7 +107,7 @@ func (e *Engine) claim(ctx context.Context, r *run, following bool) (t *title, a
 // title is what this host would say of a run of r.
 func (e *Engine) title(r *run, s recordState) *title {
 	return &title{
-		id: r.rec.id, taken: time.Since(e.fleet.began), dedupe: r.rec.dedupe, deadline: r.app.pipe.deadline,
+		id: r.rec.id, taken: time.Since(e.fleet.began), dedupe: r.rec.dedupe, deadline: r.app.pipe.deadline, turn: make(chan struct{}, 1),
 		record: sharedRecord{state: s, running: true, owner: e.fleet.host, attempt: r.attempt, first: r.rec.first, known: r.rec.known},
 	}
 }
@@ -171,14 +171,36 @@ func (e *Engine) resume(ctx context.Context, r *run) (end ending, ok bool) {
 	return ending{}, true
 }
 
-// tell has the other hosts know what has become of a run's event.
+// tell has the other hosts know what has become of a run's event, within a time from
+// when nobody else is telling of it.
 func (e *Engine) tell(r *run, within time.Duration) {
+	if t := r.title; t != nil {
+		t.turn <- struct{}{}
+		e.tellInTurn(r, within)
+	}
+}
+
+// tellLate has the other hosts know that a run's event went late, for a delivery that
+// waits no longer than until by. Whoever is telling of the event just then tells of
+// that, or of what came after it.
+func (e *Engine) tellLate(r *run, by time.Time) {
 	t := r.title
 	if t == nil {
 		return
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	timer := time.NewTimer(time.Until(by))
+	defer timer.Stop()
+	select {
+	case t.turn <- struct{}{}:
+		e.tellInTurn(r, time.Until(by))
+	case <-timer.C:
+	}
+}
+
+// tellInTurn tells, and ends the turn.
+func (e *Engine) tellInTurn(r *run, within time.Duration) {
+	t := r.title
+	defer func() { <-t.turn }()
 	if !e.ledger.tellable(r, &t.record) {
 		return
 	}

@@ -163,11 +163,13 @@ func (l *ledger) goLate(r *run, k *keeper) Answer {
 
 // again answers the waiting deliveries Again and leaves the record to the next
 // one, unless nobody waits, the answer was given, or limit has gone by since
-// the first delivery. It returns the keeper to be ended.
+// the first delivery; and where hosts share records, unless the event is on its way
+// into the queue: taking it out could take it from a host that has the next delivery
+// and finds it there. It returns the keeper to be ended.
 func (l *ledger) again(r *run, limit time.Duration) (k *keeper, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if r.decided || r.waiting == 0 || time.Since(r.rec.first) >= limit {
+	if r.decided || r.waiting == 0 || time.Since(r.rec.first) >= limit || l.shared && r.keeper != nil {
 		return nil, false
 	}
 	l.decideLocked(r, open, Answer{Kind: Again, Outcome: outcomeAgain})

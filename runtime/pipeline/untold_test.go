@@ -1,9 +1,15 @@
 package pipeline
 
 import (
+	"context"
 	"fmt"
+	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/weft-dev/weft/runtime/config"
+	"github.com/weft-dev/weft/runtime/store"
 )
 
 // TestTellingLeavesTimeForTheLease: after an outage there may be much to tell, and
@@ -42,12 +48,12 @@ func TestToldAfterAll(t *testing.T) {
 		f := a.engine.fleet
 		answer := Answer{Kind: Replied, Reply: textReply("hello"), Created: 1}
 		now := time.Now()
-		one := &title{id: "e1", dedupe: time.Minute, record: sharedRecord{
+		one := &title{id: "e1", dedupe: time.Minute, turn: make(chan struct{}, 1), record: sharedRecord{
 			state: given, kind: Replied, attempt: 1, owner: f.host, first: now, known: now.Add(time.Minute),
 		}}
 		tell := func() {
-			one.mu.Lock()
-			defer one.mu.Unlock()
+			one.turn <- struct{}{}
+			defer func() { <-one.turn }()
 			one.record.kind = Replied
 			f.tell(t.Context(), one, &answer)
 		}
@@ -107,5 +113,53 @@ func TestUntoldAtTheEnd(t *testing.T) {
 		if n := len(ran.all()); n != 1 {
 			t.Errorf("it ran %d times", n)
 		}
+	})
+}
+
+// slowToAck is a store whose first Ack fails.
+type slowToAck struct {
+	mortal
+	asked *atomic.Bool
+}
+
+func (s slowToAck) Ack(ctx context.Context, q string, c store.Claim) error {
+	if !s.asked.Swap(true) {
+		return errStore
+	}
+	return s.mortal.Ack(ctx, q, c)
+}
+
+// TestSharedAgainInTheQueue: an event that goes to the queue just when its stages end
+// with again is left there. Taking it out could take it from another host, that has
+// run the next delivery and has found it there.
+func TestSharedAgainInTheQueue(t *testing.T) {
+	var ran journal[string]
+	hosts(t, func(w *world, name string) {
+		w.store.appendTime = 200 * ms
+		w.stage("s", &fake{handle: func(ctx context.Context, c *Call) (Result, error) {
+			if ran.add(name); len(ran.all()) > 2 {
+				ran.add("done")
+				return Result{}, nil
+			}
+			if name == "a" {
+				pause(ctx, 4600*ms)
+			}
+			return Result{}, reasonError("upstream")
+		}}).OnError = &config.OnError{Kind: map[string]config.OnErrorKind{"a": config.Again, "b": config.Queue}[name]}
+		if name == "a" {
+			w.queue = slowToAck{w.queue.(mortal), new(atomic.Bool)}
+		}
+	}, func(t *testing.T, a, b *host) {
+		first := <-a.async(t.Context(), 0, "e1")
+		if got := said(first.answer); got == "again" { // WeChat repeats at once
+			if got := said(b.deliver("e1")); got != "success" {
+				t.Errorf("the repeat got %q", got)
+			}
+		}
+		a.pass(time.Minute)
+		if got := ran.all(); !slices.Contains(got, "done") {
+			t.Errorf("it was acknowledged and ran %v", got)
+		}
+		a.store.mustBeEmpty(t)
 	})
 }
