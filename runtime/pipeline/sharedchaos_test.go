@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -14,8 +15,8 @@ import (
 	"github.com/weft-dev/weft/runtime/config"
 )
 
-// weather cuts a host off from the board, or makes it slow, or loses its answers, now
-// and then, until ctx ends.
+// weather cuts a host off from the board, or makes it slow, or loses its answers or
+// what stands there, now and then, until ctx ends.
 func (h *host) weather(ctx context.Context, c *chaos) {
 	for pause(ctx, c.upTo(5*time.Second)) && !h.isDead() {
 		switch {
@@ -27,6 +28,8 @@ func (h *host) weather(ctx context.Context, c *chaos) {
 			h.seen.slow(c.upTo(1200 * ms))
 			pause(ctx, c.upTo(4*time.Second))
 			h.seen.slow(0)
+		case c.happens(2):
+			h.seen.forget(c)
 		default:
 			h.seen.loses(func(string, string) bool { return c.happens(4) })
 			pause(ctx, c.upTo(4*time.Second))
@@ -39,6 +42,17 @@ func (s *seen) loses(f func(call, key string) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lose = f
+}
+
+// forget loses some of what stands on the board, as a failover does.
+func (b *memBoard) forget(c *chaos) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, key := range slices.Sorted(maps.Keys(b.values)) {
+		if c.happens(2) {
+			delete(b.values, key)
+		}
+	}
 }
 
 // isDead tells whether the host was killed: what it says then nobody hears.
