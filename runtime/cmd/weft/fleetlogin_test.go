@@ -32,6 +32,7 @@ func (f *fleet) post(t *testing.T, h *host, path string, body, answer any) int {
 	if err != nil {
 		t.Fatal(err)
 	}
+	fmt.Fprintln(f.said, resp.StatusCode, resp.Header, string(got))
 	if resp.StatusCode == http.StatusOK {
 		err = json.Unmarshal(got, answer)
 	}
