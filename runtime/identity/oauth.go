@@ -160,9 +160,9 @@ func (o *OAuth) Finish(ctx context.Context, c *OAuthConfig, code, state string, 
 // end finds out who the user is and notes it for who asks again.
 func (o *OAuth) end(ctx context.Context, c *OAuthConfig, l *login, r loginRecord, code string) (outcome, Landing, error) {
 	asking, cancel := context.WithTimeout(ctx, exchangeTime)
-	ended := context.AfterFunc(o.closing, cancel)
+	release := context.AfterFunc(o.closing, cancel)
 	u, refused := exchange(asking, c, l.scope, code)
-	ended()
+	release()
 	cancel()
 	keeping, cancel := context.WithTimeout(ctx, 2*patience)
 	defer cancel()
