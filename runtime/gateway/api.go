@@ -57,6 +57,7 @@ type APIsConfig struct {
 // configuration. All methods may be called by many goroutines at once.
 type APIs struct {
 	transport *http.Transport
+	logins    *http.Transport // of SNS: HTTP/1 alone
 	quotas    *quotas
 	counter   APICounter
 	log       *slog.Logger
@@ -77,10 +78,18 @@ func NewAPIs(c APIsConfig) *APIs {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	s := &APIs{counter: c.Counter, log: c.Logger, stop: stop, quotas: newQuotas(c.Quota, c.Logger), apps: make(map[string]*apiState)}
+	s.transport, s.logins = newAPITransport(c.TLS), newAPITransport(c.TLS)
+	s.logins.ForceAttemptHTTP2, s.logins.HTTP2, s.logins.Protocols = false, nil, new(http.Protocols)
+	s.logins.Protocols.SetHTTP1(true)
+	s.keeper.Go(func() { s.quotas.keep(ctx) })
+	return s
+}
+
+func newAPITransport(config *tls.Config) *http.Transport {
 	dialer := &net.Dialer{Timeout: dialTime}
-	s.transport = &http.Transport{
+	return &http.Transport{
 		DialContext:            dialer.DialContext, // and no proxy: it would see tokens
-		TLSClientConfig:        c.TLS,
+		TLSClientConfig:        config.Clone(),     // each has the protocols that it offers put in
 		TLSHandshakeTimeout:    dialTime,
 		ForceAttemptHTTP2:      true,
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTime},
@@ -92,8 +101,6 @@ func NewAPIs(c APIsConfig) *APIs {
 		WriteBufferSize:        32 << 10,
 		ReadBufferSize:         32 << 10,
 	}
-	s.keeper.Go(func() { s.quotas.keep(ctx) })
-	return s
 }
 
 // Close ends what runs beside the calls. Every call must have ended.
@@ -101,6 +108,7 @@ func (s *APIs) Close() {
 	s.stop()
 	s.keeper.Wait()
 	s.transport.CloseIdleConnections()
+	s.logins.CloseIdleConnections()
 }
 
 // APIConfig says how an app calls WeChat's API.

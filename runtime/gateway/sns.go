@@ -3,9 +3,11 @@ package gateway
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -37,10 +39,16 @@ func (s *APIs) SNS(c SNSConfig) *SNS {
 	return &SNS{config: c, host: s, slots: make(chan struct{}, snsAtOnce)}
 }
 
-// roundTrip is a Doer that follows no redirects.
+// roundTrip is a Doer that follows no redirects and sends a request once.
 type roundTrip struct{ http.RoundTripper }
 
-func (r roundTrip) Do(req *http.Request) (*http.Response, error) { return r.RoundTrip(req) }
+// Do gives a request an empty body. An http.Transport sends a GET a second time by
+// itself where a connection that was used before ends without an answer, but none
+// with a body that it can't have again. Over HTTP/1 nobody sees the empty one.
+func (r roundTrip) Do(req *http.Request) (*http.Response, error) {
+	req.Body, req.GetBody = io.NopCloser(strings.NewReader("")), nil
+	return r.RoundTrip(req)
+}
 
 // Get makes a GET of path, such as /sns/jscode2session, with the query and, over
 // it, the app's appid and secret. It returns an answer without an errcode as it
@@ -70,7 +78,7 @@ func (s *SNS) exchange(ctx context.Context, at string) ([]byte, *fetchFailure) {
 	case <-ctx.Done():
 		return nil, &fetchFailure{result: fetchBusy}
 	}
-	_, said, failed := exchange(ctx, roundTrip{s.host.transport}, http.MethodGet, at, nil)
+	_, said, failed := exchange(ctx, roundTrip{s.host.logins}, http.MethodGet, at, nil)
 	if failed != nil {
 		return nil, failed
 	}

@@ -2,13 +2,16 @@ package gateway
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -100,6 +103,47 @@ func TestSNSFails(t *testing.T) {
 	}
 }
 
+// TestSNSSentOnce: a connection that was used before and is cut when WeChat has the
+// code doesn't have it sent again: WeChat would say that it was used.
+func TestSNSSentOnce(t *testing.T) {
+	var sent, connections atomic.Int64
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor != 1 || r.ContentLength != 0 || r.TransferEncoding != nil || r.Header.Get("Content-Length") != "" {
+			t.Errorf("a GET with a body: %s %v", r.Proto, r.Header)
+		}
+		if r.URL.Path == "/sns/cut" {
+			sent.Add(1)
+			panic(http.ErrAbortHandler)
+		}
+		_, _ = w.Write([]byte(`{"openid":"o1"}`))
+	}))
+	srv.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		if s == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	srv.EnableHTTP2 = true
+	srv.StartTLS()
+	t.Cleanup(srv.Close)
+	apis := NewAPIs(APIsConfig{TLS: &tls.Config{RootCAs: srv.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs}})
+	t.Cleanup(apis.Close)
+	sns := apis.SNS(SNSConfig{App: "shop", AppID: "wx0", Secret: "s3cret", Base: srv.URL})
+	for range 3 {
+		if _, err := sns.Get(t.Context(), "/sns/fine", nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := connections.Load(); n != 1 {
+		t.Errorf("%d connections for calls one after another", n)
+	}
+	if _, err := sns.Get(t.Context(), "/sns/cut", nil); !errors.Is(err, ErrSNS) {
+		t.Error(err)
+	}
+	if n := sent.Load(); n != 1 {
+		t.Errorf("it was sent %d times", n)
+	}
+}
+
 // TestSNSAtOnce: of an app so many calls are under way and no more; who waits
 // longer than it may is told to try later.
 func TestSNSAtOnce(t *testing.T) {
@@ -151,7 +195,7 @@ func FuzzSNSAnswer(f *testing.F) {
 		}
 		apis := NewAPIs(APIsConfig{})
 		t.Cleanup(apis.Close)
-		apis.transport.RegisterProtocol("fake", oneAnswer{body, status})
+		apis.logins.RegisterProtocol("fake", oneAnswer{body, status})
 		said, err := apis.SNS(SNSConfig{App: "shop", AppID: "wx0", Secret: "app-s3cret", Base: "fake://x"}).Get(t.Context(), "/sns/x", nil)
 		if err == nil && !json.Valid(said) {
 			t.Errorf("%q", said)
