@@ -255,7 +255,7 @@ func (s *slot) failed(ctx context.Context, w want, f *fetchFailure, tell bool) (
 	s.report.last = f
 	s.mu.Unlock()
 	s.log.Warn("credential not refreshed", slog.String("reason", f.Error()), slog.String("result", f.result.String()),
-		slog.Int("errcode", f.errcode), slog.String("rid", f.rid), slog.Duration("again_in", next.Sub(now).Round(time.Millisecond)),
+		slog.Int("errcode", f.errcode), slog.String("rid", f.rid), slog.String("again_in", next.Sub(now).Round(time.Millisecond).String()),
 		slog.Bool("valid", s.usable("") != nil))
 	return s.without(next, f)
 }

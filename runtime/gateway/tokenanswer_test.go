@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -124,4 +125,17 @@ func FuzzSharedState(f *testing.F) {
 			t.Errorf("nothing forced until %v", at)
 		}
 	})
+}
+
+// TestTicketFailsAsItsToken: a ticket that wants a token says why there is none, and
+// doesn't wait as long as the token does.
+func TestTicketFailsAsItsToken(t *testing.T) {
+	failed := &fetchFailure{result: fetchFailed, status: 502, cause: "dial tcp 10.0.0.1:443: connect: connection refused", rid: "r-1", pause: time.Minute}
+	got := becauseOf(&CredentialError{App: "shop", Kind: AccessToken, cause: failed})
+	if got.Error() != failed.Error() || got.pause != 0 || failed.pause != time.Minute {
+		t.Errorf("got %q, pause %v", got.Error(), got.pause)
+	}
+	if got := becauseOf(context.Canceled); got.result != fetchTimeout {
+		t.Errorf("got %q", got.Error())
+	}
 }

@@ -126,7 +126,9 @@ func becauseOf(err error) *fetchFailure {
 	var failed *fetchFailure
 	if errors.As(err, &failed) {
 		// The pause is the token's: a ticket is asked for again soon after it.
-		return &fetchFailure{result: failed.result, errcode: failed.errcode, rid: failed.rid, address: failed.address}
+		because := *failed
+		because.pause = 0
+		return &because
 	}
 	return &fetchFailure{result: fetchTimeout}
 }
