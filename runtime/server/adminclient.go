@@ -35,11 +35,12 @@ func newAdminClient(file, address, token string) (*adminClient, error) {
 		}
 		return &adminClient{base: &url.URL{Scheme: u.Scheme, Host: u.Host}, token: token, where: "$WEFT_ADMIN_TOKEN"}, nil
 	}
-	src, err := os.ReadFile(file)
+	src, err := readAtMost(file, config.MaxFile+1)
 	if err != nil {
 		return nil, fmt.Errorf("reading the configuration: %w: name it with -c, or the host with --admin", err)
 	}
-	s, problems := config.ParseServer(file, src, config.Options{Getenv: os.LookupEnv, ReadFile: os.ReadFile})
+	var from *sources // which keeps nothing
+	s, problems := config.ParseServer(file, src, config.Options{Getenv: os.LookupEnv, ReadFile: from.secretReader()})
 	if problems.Err() != nil {
 		return nil, problems
 	}

@@ -376,3 +376,23 @@ func FuzzQueueOrder(f *testing.F) {
 		}
 	})
 }
+
+// TestQueueClientReadsLittle: a file that never ends is refused, as a configuration
+// and as a secret.
+func TestQueueClientReadsLittle(t *testing.T) {
+	for _, c := range []struct{ text, want string }{
+		{"weft: 1\nserver: { admin_token: \"${file:/dev/zero}\" }\n", "over 1048576 bytes"},
+		{"", "over 4194304"},
+	} {
+		file := "/dev/zero"
+		if c.text != "" {
+			file = filepath.Join(t.TempDir(), "pipeline.yaml")
+			if err := os.WriteFile(file, []byte(c.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := NewQueueClient(file, "", ""); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v", file, err)
+		}
+	}
+}
