@@ -117,10 +117,16 @@ func compileProblem(src string, pos config.Pos, err error) config.Problem {
 		text = strings.ToValidUTF8(text[:maxProblem], "") + "…"
 	}
 	p := config.Problem{Pos: pos, Text: fmt.Sprintf("when: %s, at character %d", text, fe.From+1)}
-	if name, ok := strings.CutPrefix(fe.Message, "unknown name "); ok {
+	name, unknown := strings.CutPrefix(fe.Message, "unknown name ")
+	switch {
+	case unknown:
 		p.Advice = unknownAdvice(src, fe.From, name)
-	} else if strings.HasPrefix(fe.Message, `unexpected token Operator("=")`) {
+	case strings.HasPrefix(fe.Message, `unexpected token Operator("=")`):
 		p.Advice = "== compares"
+	case strings.Contains(fe.Message, "(mismatched types string and int)"), strings.Contains(fe.Message, "(mismatched types int and string)"):
+		p.Advice = `a number that is compared with a text is quoted: key == "1001"`
+	case strings.HasPrefix(fe.Message, "unrecognized character: U+201"): // ‘ ’ “ ”
+		p.Advice = `that is a full-width quote: write "`
 	}
 	return p
 }

@@ -106,6 +106,8 @@ func TestWhenRefused(t *testing.T) {
 		`true && List[0].Id == "1"`:       `fields["List[0].Id"]`,
 		`Type == "text"`:                  "(did you mean type?)",
 		`type = "text"`:                   "(== compares)",
+		`key == 1001`:                     `(a number that is compared with a text is quoted: key == "1001")`,
+		`content == “人工”`:                 `(that is a full-width quote: write ")`,
 		`now().Hour() > 1`:                "unknown name now, at character 1 (functions of a when: len,",
 		`any([1], # > 0)`:                 "any can't be used, at character",
 		`let x = key; x == ""`:            "without let",
