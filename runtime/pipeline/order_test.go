@@ -125,6 +125,29 @@ func TestOrderBacklog(t *testing.T) {
 	})
 }
 
+// A user's long backlog is run as fast as its runs go: the entries of its line don't
+// come all at one time, when it has places for few.
+func TestOrderBacklogGoesOn(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		const backlog, seconds = 3 * busyLooks, 10
+		order := orderWorld(w, 10*ms)
+		for i := range backlog {
+			id := fmt.Sprint("e", i)
+			en := entry{pipeline: "main", event: *userEvent(id, "oUser")}
+			w.store.entries = append(w.store.entries, &memEntry{Info: store.Info{Key: id, Line: "shop", Value: en.append(nil), Ready: time.Now()}})
+		}
+		w.pipe.Dedupe = 0
+		w.up()
+		defer w.down()
+		w.pass(2 * time.Second)
+		before := len(order.all())
+		w.pass(seconds * time.Second)
+		if n := len(order.all()) - before; n < 80*seconds {
+			t.Errorf("%d runs in %d s", n, seconds)
+		}
+	})
+}
+
 // countingStore counts the entries that are given back.
 type countingStore struct {
 	*memStore

@@ -169,36 +169,26 @@ func (e *Engine) revive(c store.Claim) (*run, *keeper, ending) {
 }
 
 // looks spread the looks at entries that can't be run yet, because their user or
-// their plugin is busy: busyLooks of an app in each busyWait, however many there
-// are. The zero value is ready; many goroutines may use it.
+// their plugin is busy: busyLooks of an app in each busyWait, one after another,
+// however many there are. The zero value is ready; many goroutines may use it.
 type looks struct {
 	mu   sync.Mutex
-	apps map[string]look // the last ones that were put off, by app
-}
-
-// look is so many entries that are to be looked at again together.
-type look struct {
-	at time.Time
-	n  int
+	last map[string]time.Time // by app: when the entry is looked at that was put off last
 }
 
 // after is how long one more entry waits.
 func (l *looks) after(app string, now time.Time) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	last, soon := l.apps[app], now.Add(busyWait)
-	switch {
-	case soon.Sub(last.at) >= busyWait:
-		last = look{at: soon}
-	case last.n == busyLooks:
-		last = look{at: last.at.Add(busyWait)}
+	at := now.Add(busyWait)
+	if next := l.last[app].Add(busyWait / busyLooks); next.After(at) {
+		at = next
 	}
-	last.n++
-	if l.apps == nil {
-		l.apps = make(map[string]look)
+	if l.last == nil {
+		l.last = make(map[string]time.Time)
 	}
-	l.apps[app] = last
-	return max(last.at.Sub(now), busyWait)
+	l.last[app] = at
+	return at.Sub(now)
 }
 
 // begin finds where the run of an entry begins. It returns the name of a stage
