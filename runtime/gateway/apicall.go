@@ -175,7 +175,7 @@ func (c *call) send(token string) (answer *APIResponse, failed *CallError) {
 			token, renewed = another, true
 			continue
 		}
-		if !c.body.whole() || tries >= maxTries || !c.pause(answer, tries) {
+		if !c.body.whole() || tries >= maxTries || !c.pause(c.clock.ctx, answer, tries) {
 			return answer, failed
 		}
 		if another, err := c.api.config.Tokens.Token(c.clock.ctx); err == nil && another != "" {
@@ -221,8 +221,8 @@ func (c *call) helps(answer *APIResponse, failed *CallError) bool {
 	return LookupErrcode(answer.Errcode).Class == ClassRefresh
 }
 
-// pause waits before a repeat; false: there is to be none.
-func (c *call) pause(answer *APIResponse, tries int) bool {
+// pause waits before a repeat; false: there is to be none, or ctx ended.
+func (c *call) pause(ctx context.Context, answer *APIResponse, tries int) bool {
 	if !c.api.state.mayRepeat() {
 		return false
 	}
@@ -240,7 +240,7 @@ func (c *call) pause(answer *APIResponse, tries int) bool {
 	select {
 	case <-timer.C:
 		return true
-	case <-c.clock.ctx.Done():
+	case <-ctx.Done():
 		return false
 	}
 }
@@ -270,20 +270,19 @@ func (c *call) next(token string, tries int) (*APIResponse, *CallError) {
 
 // firstOfTwo is the first try of a GET and, where half of the time brings no answer,
 // a second one beside it: the first may be lost, or WeChat slow. The answer that
-// comes first counts.
+// comes first counts; of the second only one that the first can't better.
 func (c *call) firstOfTwo(token string) (*APIResponse, *CallError) {
 	ctx, end := context.WithCancelCause(c.clock.ctx)
 	c.endTry = end
 	other, endOther := context.WithCancelCause(c.clock.ctx)
+	var won atomic.Bool     // one of them counts
 	var answer *APIResponse // of the second
 	var failed *CallError
 	over := make(chan struct{})
 	second := time.AfterFunc(c.clock.left()/2, func() {
 		defer close(over)
-		if c.clock.left() < leastTime || !c.api.state.mayRepeat() {
-			return
-		}
-		if answer, failed = c.try(other, token); failed == nil {
+		answer, failed = c.second(other, token)
+		if answer != nil && !unfit(answer) && won.CompareAndSwap(false, true) {
 			end(errBeaten)
 		}
 	})
@@ -292,22 +291,54 @@ func (c *call) firstOfTwo(token string) (*APIResponse, *CallError) {
 		endOther(nil)
 		return first, err
 	}
-	if err == nil {
+	counts := err == nil && won.CompareAndSwap(false, true)
+	if counts {
 		endOther(errBeaten)
 	}
 	<-over
+	left := answer
 	switch {
-	case err == nil && answer != nil: // both, at one time
-		answer.Body.(*answerBody).drop()
-	case err != nil && answer != nil:
-		end(nil)
-		c.endTry = endOther
-		return answer, nil
-	case err != nil && failed != nil && sent(failed):
+	case counts:
+	case answer != nil:
+		left, first, err = first, answer, nil
+		c.endTry, endOther = endOther, end
+	case failed != nil && sent(failed):
 		err = worse(err, failed)
 	}
+	if left != nil {
+		left.Body.(*answerBody).drop()
+	}
 	endOther(nil)
+	if err == nil {
+		c.clock.rest() // the second may have had it go on
+	}
 	return first, err
+}
+
+// second is the try of a GET beside its first one, and as many more as WeChat refuses
+// for the moment.
+func (c *call) second(ctx context.Context, token string) (answer *APIResponse, failed *CallError) {
+	if c.clock.left() < leastTime || !c.api.state.mayRepeat() {
+		return nil, nil
+	}
+	for tries := 1; ; tries++ {
+		next, err := c.try(ctx, token)
+		if err != nil {
+			return answer, err
+		}
+		if answer = next; !unfit(answer) {
+			return answer, nil
+		}
+		c.clock.resume() // the first is still waited for
+		if !c.helps(answer, nil) || tries >= maxTries || !c.pause(ctx, answer, tries) {
+			return answer, nil
+		}
+	}
+}
+
+// unfit tells whether an answer says no more than that WeChat can't answer just now.
+func unfit(answer *APIResponse) bool {
+	return answer.Status >= http.StatusInternalServerError || answer.whole && (answer.Errcode == -1 || answer.Errcode == 45011)
 }
 
 // errBeaten is why the context of a try ends where the one beside it has an answer.
