@@ -75,6 +75,7 @@ type linter struct {
 	waits    []waiting
 	times    []time.Duration // that each sample has waited by now
 	always   bool            // in the stages of always
+	chosen   bool            // a condition around the stages says which events they are for
 	ender    string          // the last raw forward that ended the stages for some events; "" before it
 	problems config.Problems
 }
@@ -165,10 +166,10 @@ func (l *linter) collect(fs *formulas, stages []*config.Stage) {
 // judge returns the verdicts on a condition. One that is not known (check
 // --no-env) is undecided.
 func (l *linter) judge(when string, pos config.Pos) func(i int) verdict {
-	if when == "" {
-		if pos == (config.Pos{}) {
-			return func(int) verdict { return mayHold }
-		}
+	switch {
+	case !conditional(when, pos):
+		return func(int) verdict { return mayHold }
+	case when == "":
 		return func(int) verdict { return undecided }
 	}
 	list := l.verdicts[when]
@@ -209,10 +210,22 @@ func (l *linter) unreached(s *config.Stage, in set) bool {
 	if s.Plugin != nil && slices.ContainsFunc(l.facts.Plugins[s.Plugin.Name].Events, func(e string) bool { return slices.Contains(l.facts.Own, e) }) {
 		return false
 	}
-	return s.When == "" && s.WhenPos == (config.Pos{}) && s.Switch == nil && s.Parallel == nil
+	return !l.chosen && !conditional(s.When, s.WhenPos) && s.Switch == nil && s.Parallel == nil
+}
+
+// conditional tells whether there is a condition, one that is not known included.
+func conditional(when string, pos config.Pos) bool { return when != "" || pos != (config.Pos{}) }
+
+// under notes that stages stand under a condition, if there is one, until what it
+// returns is called.
+func (l *linter) under(when string, pos config.Pos) (leave func()) {
+	before := l.chosen
+	l.chosen = before || conditional(when, pos)
+	return func() { l.chosen = before }
 }
 
 func (l *linter) stage(s *config.Stage, in set) set {
+	defer l.under(s.When, s.WhenPos)()
 	verdict := l.judge(s.When, s.WhenPos)
 	through := in.keep(func(i int) bool { return verdict(i)&mayHold != 0 })
 	after := through
@@ -424,9 +437,11 @@ func (l *linter) choose(s *config.Stage, in set) set {
 		switch {
 		case !through.empty():
 			l.times = slices.Clone(before)
+			leave := l.under(b.When, b.WhenPos)
 			for i, goesOn := range l.stages(b.Stages, through) {
 				after[i] = after[i] || goesOn
 			}
+			leave()
 			for i, d := range l.times {
 				longest[i] = max(longest[i], d)
 			}

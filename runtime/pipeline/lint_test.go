@@ -109,6 +109,28 @@ p.yaml:21:7: warning: no callback of WeChat gets to this stage: ` + ended + ` (g
 	}
 }
 
+// TestLintLoginsInBranches: of stages in a branch, or side by side, the condition
+// around them says that they are for logins.
+func TestLintLoginsInBranches(t *testing.T) {
+	src := strings.Replace(lintFile(`
+  stages:
+    - { name: a, forward: { to: old, as: raw } }
+    - switch: [ { when: 'event == "login"', stages: [ { name: b, plugin: any }, { name: c, parallel: [ { name: d, plugin: any } ] } ] } ]
+    - { name: e, when: 'event == "phone"', parallel: [ { name: f, plugin: any }, { name: g, reply: { text: x } } ] }
+    - { name: h, when: 'origin == "identity"', switch: [ { stages: [ { name: i, plugin: any } ] } ] }
+    - { name: j, parallel: [ { name: k, plugin: any } ] }
+    - { name: m, switch: [ { when: 'type == "text"', stages: [] }, { stages: [ { name: l, plugin: any } ] } ] }
+upstreams: { old: { url: "http://h", timeout: 1s } }
+`), "labels: { client: acme }", "oauth: { redirects: [ \"https://a\" ] }", 1)
+	const unreached = "warning: no callback of WeChat gets to this stage: the raw forward a before it ends the stages (give the forward a when, or move it to the end)"
+	want := `p.yaml:16:30: ` + unreached + `
+p.yaml:17:36: warning: when: no event that meets it gets to this branch (the branches before it, or what stands around the switch, take all of them)
+p.yaml:17:80: ` + unreached
+	if got := lint(t, src, config.Options{}); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
 func TestLint(t *testing.T) {
 	for _, c := range []struct{ name, lines, want string }{
 		{"nothing wrong", `
