@@ -322,14 +322,17 @@ func TestAgain(t *testing.T) {
 // again is queue for the last delivery, however soon that comes, and where no
 // record tells of the first one: then by the time that it was signed at.
 func TestAgainEnds(t *testing.T) {
-	for name, tc := range map[string]struct{ answerWithin, dedupe time.Duration }{
-		"soon":                 {2 * time.Second, time.Minute},
-		"dedupe off":           {4500 * ms, 0},
-		"soon, and dedupe off": {2 * time.Second, 0},
+	for name, tc := range map[string]struct{ answerWithin, dedupe, ahead time.Duration }{ // ahead: WeChat's clock of this host's
+		"soon":                      {2 * time.Second, time.Minute, 0},
+		"dedupe off":                {4500 * ms, 0, 0},
+		"soon, and dedupe off":      {2 * time.Second, 0, 0},
+		"clocks disagree":           {4500 * ms, 0, 900 * ms},
+		"soon, and clocks disagree": {2 * time.Second, 0, 900 * ms},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, w *world) {
 				w.pipe.AnswerWithin, w.pipe.Dedupe = tc.answerWithin, tc.dedupe
+				w.start = w.start.Add(tc.ahead)
 				w.stage("broken", failing("upstream")).OnError = &config.OnError{Kind: config.Again}
 				w.up()
 				defer w.down()
