@@ -25,6 +25,8 @@ const (
 	maxField = 64 << 10
 	// stampSize is that of the time before the value, in bytes.
 	stampSize = 8
+	// clockSkew is how far the clocks of hosts may be apart.
+	clockSkew = time.Second
 )
 
 // Put keeps a field of a user of an app for so long, 0: for ever, in place of an
@@ -42,7 +44,8 @@ func (v *Vault) Put(ctx context.Context, app, openid, field string, value []byte
 }
 
 // PutKnown keeps, for ever, a value that was known at a time, as Put does; where one
-// of a later time is kept under the host's key, that stays.
+// of a later time is kept under the host's key, that stays. A time that is still to
+// come is no later one, but of a clock that was wrong.
 func (v *Vault) PutKnown(ctx context.Context, app, openid, field string, value []byte, known time.Time) error {
 	op, err := v.seal(app, openid, field, value, known)
 	if err != nil {
@@ -60,7 +63,7 @@ func (v *Vault) PutKnown(ctx context.Context, app, openid, field string, value [
 			op.Expect = nil
 			continue
 		}
-		if _, at, err := v.open(app, openid, field, res.Value); err == nil && at > uint64(known.UnixNano()) {
+		if _, at, err := v.open(app, openid, field, res.Value); err == nil && at > uint64(known.UnixNano()) && at <= uint64(v.now().Add(clockSkew).UnixNano()) {
 			return nil
 		}
 		op.Expect = append([]byte{}, res.Value...)

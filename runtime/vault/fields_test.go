@@ -103,6 +103,7 @@ func TestFieldsKnown(t *testing.T) {
 		}
 	}
 	now := w.clock.Now()
+	w.clock.Advance(10 * time.Second)
 	known(v, "first", now)
 	w.has("where there was none", v, "first")
 	known(v, "earlier", now.Add(-1))
@@ -127,6 +128,15 @@ func TestFieldsKnown(t *testing.T) {
 	}}
 	known(&raced, "again", now.Add(6*time.Second))
 	w.has("that was removed meanwhile", v, "again")
+	// A host whose clock was an hour ahead leaves nothing that stays for an hour; one that
+	// is as far ahead as hosts may be does not count.
+	now = w.clock.Now()
+	known(v, "ahead", now.Add(time.Hour))
+	known(v, "in time", now)
+	w.has("after one of a wrong clock", v, "in time")
+	known(v, "a little ahead", now.Add(clockSkew))
+	known(v, "slower", now)
+	w.has("after one of a clock that is a little ahead", v, "a little ahead")
 	if err := v.PutKnown(t.Context(), "", testOpenID, Phone, nil, now); !errors.Is(err, store.ErrInvalid) {
 		t.Errorf("without an app: %v", err)
 	}
