@@ -208,9 +208,22 @@ func (r *CaseReport) compareAsked(ev *config.CaseEvent, asked []string) {
 }
 
 // isSend tells whether a call, as callShown has it, sends a message. Below this path
-// WeChat has no other calls but typing, which shows that somebody writes.
+// WeChat has some calls that don't: typing shows that somebody writes, and a broadcast
+// can be asked for, slowed down and taken back.
 func isSend(call string) bool {
-	return strings.HasPrefix(call, "wechat POST /cgi-bin/message/") && !strings.HasPrefix(call, "wechat POST /cgi-bin/message/custom/typing")
+	call, ok := strings.CutPrefix(call, "wechat POST /cgi-bin/message/")
+	if !ok {
+		return false
+	}
+	end := strings.IndexAny(call, "? ") // of the path
+	if end < 0 {
+		end = len(call)
+	}
+	switch call[:end] {
+	case "custom/typing", "mass/get", "mass/delete", "mass/speed/get", "mass/speed/set":
+		return false
+	}
+	return true
 }
 
 func listShown(texts []string) string {

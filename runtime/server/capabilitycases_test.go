@@ -67,11 +67,14 @@ cases:
       - { event: { content: 'fetch orders GET /a' } }
       - { event: { content: 'api POST /cgi-bin/message/custom/send x' }, sends: none, wechat: { "/cgi-bin/**": { body: "{}" } } }
       - { event: { content: 'api POST /cgi-bin/message/custom/typing x' }, sends: none, wechat: { "/cgi-bin/**": { body: "{}" } } }
+      - { event: { content: 'api POST /cgi-bin/message/mass/get x' }, sends: none, wechat: { "/cgi-bin/**": { body: "{}" } } }
+      - { event: { content: 'api POST /cgi-bin/message/mass/send' }, sends: none, wechat: { "/cgi-bin/**": { body: "{}" } } }
 `)
 	want := `cases.yaml:7:9: WeChat was asked POST /cgi-bin/a, and has no answer here (write wechat: { "POST /cgi-bin/a": { body: … } })
 cases.yaml:7:63: asks: expected [], got ["wechat POST /cgi-bin/a \"x\""]
 cases.yaml:8:9: upstream acme-orders GET /a was asked, and has no answer here (write upstreams: { "acme-orders GET /a": { body: … } }, or of acme-orders)
 cases.yaml:9:9: sends: expected none, got "wechat POST /cgi-bin/message/custom/send \"x\""
+cases.yaml:12:9: sends: expected none, got "wechat POST /cgi-bin/message/mass/send"
 `
 	if got := failures(report); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
