@@ -189,8 +189,8 @@ func (t *testRun) appFile(ctx context.Context, f *config.CaseFile) error {
 		app, err := findApp(cfg, c.App)
 		if err != nil {
 			r.fail(c.Pos, err.Error(), "", "", "name an app of "+t.opt.Config)
-		} else if v := strangeState(cfg, c); v != nil {
-			r.fail(v.Pos, "there is no plugin "+v.Plugin, "", "", "name a plugin of "+t.opt.Config)
+		} else if p := strangeState(cfg, app, c); p != nil {
+			r.fail(p.Pos, p.Text, "", "", p.Advice)
 		} else if err := t.appCase(ctx, r, cfg, app, c); err != nil {
 			return err
 		}
@@ -199,15 +199,22 @@ func (t *testRun) appFile(ctx context.Context, f *config.CaseFile) error {
 	return nil
 }
 
-// strangeState is the first value of state in an app's case that is of no plugin of
-// cfg, nil where there is none: it would be given to nobody, or never be found.
-func strangeState(cfg *config.Config, c *config.Case) *config.StateValue {
-	for _, values := range [][]config.StateValue{c.Given, c.State} {
-		for i, v := range values {
-			if !slices.ContainsFunc(cfg.Plugins, func(p *config.Plugin) bool { return p.Name == v.Plugin }) {
-				return &values[i]
-			}
+// strangeState is what is wrong with the first value of state in an app's case that no
+// plugin of the app has, nil where there is none: it would be given to nobody, or never
+// be found.
+func strangeState(cfg *config.Config, app *config.App, c *config.Case) *config.Problem {
+	for _, v := range slices.Concat(c.Given, c.State) {
+		if slices.ContainsFunc(cfg.Plugins, func(p *config.Plugin) bool { return p.StateOwner() == v.Plugin && slices.Contains(p.Apps, app) }) {
+			continue
 		}
+		i := slices.IndexFunc(cfg.Plugins, func(p *config.Plugin) bool { return p.Name == v.Plugin })
+		switch {
+		case i < 0:
+			return &config.Problem{Pos: v.Pos, Text: "there is no plugin " + v.Plugin, Advice: "name a plugin that app " + app.Name + " uses"}
+		case cfg.Plugins[i].StateOf != nil:
+			return &config.Problem{Pos: v.Pos, Text: "plugin " + v.Plugin + " has no state of its own", Advice: "write " + cfg.Plugins[i].StateOwner() + ", whose state it has"}
+		}
+		return &config.Problem{Pos: v.Pos, Text: "app " + app.Name + " does not use plugin " + v.Plugin, Advice: "name a plugin that it uses"}
 	}
 	return nil
 }

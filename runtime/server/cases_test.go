@@ -325,8 +325,8 @@ cases.yaml:23:22: the callback's file can't be read: open DIR/nowhere.xml: no su
 cases.yaml:25:22: the callback: undecodable callback: xml at byte 5: ends within an element
 cases.yaml:27:15: field "A B" is no name of a leaf (give the callback as xml or json)
 cases.yaml:29:15: field "A[7]" can't be written as XML (a list with one member has no index; else give the callback as xml or json)
-cases.yaml:31:22: there is no plugin prob (name a plugin of FILE)
-cases.yaml:35:22: there is no plugin prob (name a plugin of FILE)
+cases.yaml:31:22: there is no plugin prob (name a plugin that app shop uses)
+cases.yaml:35:22: there is no plugin prob (name a plugin that app shop uses)
 cases.yaml:38:15: the clock would show 2289-12-08T00:00:00Z (it goes from 1971 to 2200)
 `
 	dir := regexp.MustCompile(`/\S*/`)
@@ -334,6 +334,31 @@ cases.yaml:38:15: the clock would show 2289-12-08T00:00:00Z (it goes from 1971 t
 	got = strings.ReplaceAll(got, "DIR/FILE", "FILE")
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// TestCaseOfStrangeState: a value of state that no plugin of the app would see says so.
+func TestCaseOfStrangeState(t *testing.T) {
+	module := probe(t)
+	sections := "apps:\n" + appYAML("shop", "plain", "") + appYAML("club", "plain", "pipeline: other\n") + fmt.Sprintf(`plugins:
+  probe: { source: %[1]q, grants: { state: true } }
+  next: { source: %[1]q, grants: { state: true }, state_of: probe }
+  mine: { source: %[1]q, grants: { state: true } }
+pipeline: { stages: [ { plugin: probe }, { plugin: next } ] }
+pipelines: { other: { stages: [ { plugin: next }, { plugin: mine } ] } }
+`, module)
+	report := runCases(t, sections, `
+weft: 1
+app: shop
+cases:
+  - { name: a, events: [ { event: { content: hi, user: oU } } ], given: { mine: { "app:x": "1" } } }
+  - { name: b, events: [ { event: { content: hi, user: oU } } ], state: { next: { "app:x": null } } }
+  - { name: c, app: club, events: [ { event: { content: hi, user: oU } } ], given: { probe: { "app:x": "1" }, mine: { "app:x": "1" } }, state: { probe: { "app:x": "1" } } }
+`)
+	if got, want := failures(report), `cases.yaml:5:83: app shop does not use plugin mine (name a plugin that it uses)
+cases.yaml:6:83: plugin next has no state of its own (write probe, whose state it has)
+`; got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
 	}
 }
 
