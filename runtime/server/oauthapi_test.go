@@ -377,6 +377,27 @@ func TestWebLoginTime(t *testing.T) {
 	}
 }
 
+// TestStopDuringWebLogin stops a host while WeChat keeps it waiting: it doesn't wait,
+// and what came of the login is said.
+func TestStopDuringWebLogin(t *testing.T) {
+	l := newLoginTown(t, 1)
+	l.wechat.Strike(simulator.Fault{Where: simulator.Where{Path: "/sns/**"}, Ends: simulator.HangBefore})
+	cookie, state := l.begin(t)
+	answer := make(chan *httptest.ResponseRecorder)
+	go func() { answer <- l.back(0, cookie, state, l.code()) }()
+	waitUntil(t, "WeChat is asked", func() bool { return l.wechat.Count(simulator.Where{Path: "/sns/**"}).Calls == 1 })
+	begun := time.Now()
+	if err := l.Stop(t.Context()); err != nil {
+		t.Errorf("Stop: %v", err)
+	}
+	if took := time.Since(begun); took > 3*time.Second { // WeChat is given up after 5
+		t.Errorf("it took %v", took)
+	}
+	if w := <-answer; !strings.Contains(w.Header().Get("Location"), "&error=temporarily_unavailable#top") {
+		t.Errorf("%d %v", w.Code, w.Header())
+	}
+}
+
 // TestWebLoginAnotherAccount: with another app_id an app's sessions and tickets have
 // ended.
 func TestWebLoginAnotherAccount(t *testing.T) {
