@@ -90,9 +90,9 @@ func Doctor(ctx context.Context, file string, opt DoctorOptions) ([]Finding, err
 	}
 	apps := cfg.Apps
 	if opt.App != "" {
-		app, err := findApp(cfg, opt.App)
+		app, err := appIn(file, cfg, problems, opt.App)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", file, err)
+			return nil, err
 		}
 		apps = []*config.App{app}
 	}

@@ -60,12 +60,8 @@ func SendCallback(ctx context.Context, file string, c Callback) (CallbackAnswer,
 	if err != nil {
 		return CallbackAnswer{}, err
 	}
-	app, err := findApp(cfg, c.App)
+	app, err := appIn(file, cfg, wrong, c.App)
 	if err != nil {
-		err = fmt.Errorf("%s: %w", file, err)
-		if len(wrong) > 0 { // it may be in one of these
-			err = errors.Join(err, wrong)
-		}
 		return CallbackAnswer{}, err
 	}
 	account, err := openAccount(app)
@@ -90,6 +86,20 @@ func SendCallback(ctx context.Context, file string, c Callback) (CallbackAnswer,
 	return CallbackAnswer{Document: plain, Text: replyText(plain, format)}, nil
 }
 
+// appIn is findApp of a file without the included ones that are wrong. Where the app
+// isn't there it may be in one of these: the error has their problems, too.
+func appIn(file string, cfg *config.Config, wrong config.Problems, name string) (*config.App, error) {
+	app, err := findApp(cfg, name)
+	if err == nil {
+		return app, nil
+	}
+	err = fmt.Errorf("%s: %w", file, err)
+	if len(wrong) > 0 {
+		err = errors.Join(err, wrong)
+	}
+	return nil, err
+}
+
 func findApp(cfg *config.Config, name string) (*config.App, error) {
 	names := make([]string, 0, len(cfg.Apps))
 	for _, a := range cfg.Apps {
@@ -97,6 +107,9 @@ func findApp(cfg *config.Config, name string) (*config.App, error) {
 			return a, nil
 		}
 		names = append(names, a.Name)
+	}
+	if len(names) == 0 {
+		return nil, fmt.Errorf("no app %q: there is none", name)
 	}
 	more := ""
 	if n := len(names) - maxNames; n > 0 {

@@ -28,6 +28,9 @@ func TestSendBesideBrokenFile(t *testing.T) {
 	if _, err := send("client"); err == nil || !strings.Contains(err.Error(), "client.yaml:") || !strings.Contains(err.Error(), `no app "client"`) {
 		t.Errorf("to an app of the broken file: %v", err)
 	}
+	if _, err := Doctor(t.Context(), h.file, DoctorOptions{App: "client"}); err == nil || !strings.Contains(err.Error(), "client.yaml:") || !strings.Contains(err.Error(), `no app "client"`) {
+		t.Errorf("doctor of an app of the broken file: %v", err)
+	}
 	replaceIn(t, h.file, "pipeline:", "pipelien:")
 	if _, err := send("shop"); err == nil || !strings.Contains(err.Error(), "pipelien") {
 		t.Errorf("with a root that is wrong: %v", err)
@@ -42,5 +45,8 @@ func TestFindAppAmongMany(t *testing.T) {
 	}
 	if _, err := findApp(cfg, "nope"); err == nil || !strings.HasSuffix(err.Error(), ", app19 and 2980 more") {
 		t.Errorf("got %v", err)
+	}
+	if _, err := findApp(new(config.Config), "nope"); err == nil || err.Error() != `no app "nope": there is none` {
+		t.Errorf("among none: %v", err)
 	}
 }
