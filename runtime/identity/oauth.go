@@ -110,6 +110,9 @@ type Landing struct {
 	// Refused is why nobody did, for the log; nil: nothing is wrong, or it was said
 	// before. It holds nothing secret.
 	Refused error
+	// Failed says that Refused is not of the user's making: WeChat was away, or only an
+	// operator can mend it.
+	Failed bool
 }
 
 // Finish ends a login: the code is exchanged, once over all hosts, however often the
@@ -175,5 +178,5 @@ func (o *OAuth) end(ctx context.Context, c *OAuthConfig, l *login, r loginRecord
 	if err := o.settle(keeping, l, r, end); err != nil {
 		return 0, Landing{}, err
 	}
-	return end, Landing{User: u, Refused: refused}, nil
+	return end, Landing{User: u, Refused: refused, Failed: end == unavailable || end == failed}, nil
 }

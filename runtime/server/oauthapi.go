@@ -161,6 +161,8 @@ func (h *Host) oauthCallback(ec echo.Context, c *identity.OAuthConfig) error {
 		return errState
 	case err != nil:
 		return h.loginFailed(ec, c, errStoreAway, err)
+	case landing.Failed:
+		h.logLogin(ec, slog.LevelError, loginLine{c.Session.App, "login failed"}, landing.Refused)
 	case landing.Refused != nil:
 		h.logLogin(ec, slog.LevelWarn, loginLine{c.Session.App, "login refused"}, landing.Refused)
 	}
