@@ -188,13 +188,18 @@ func (e *Engine) tellLate(r *run, by time.Time) {
 	if t == nil {
 		return
 	}
-	timer := time.NewTimer(time.Until(by))
-	defer timer.Stop()
 	select {
-	case t.turn <- struct{}{}:
-		e.tellInTurn(r, time.Until(by))
-	case <-timer.C:
+	case t.turn <- struct{}{}: // even where the time is up: it is told later then
+	default:
+		timer := time.NewTimer(time.Until(by))
+		defer timer.Stop()
+		select {
+		case t.turn <- struct{}{}:
+		case <-timer.C:
+			return
+		}
 	}
+	e.tellInTurn(r, time.Until(by))
 }
 
 // tellInTurn tells, and ends the turn.

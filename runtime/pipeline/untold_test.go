@@ -93,6 +93,26 @@ func TestLateIsToldInTime(t *testing.T) {
 	})
 }
 
+// TestLateAtTheLastMoment: what went late when there is no time left to tell of it is
+// told later, every time.
+func TestLateAtTheLastMoment(t *testing.T) {
+	var ran journal[string]
+	hosts(t, tellsHost(0, &ran), func(t *testing.T, a, _ *host) {
+		const events = 50
+		for i := range events {
+			id := fmt.Sprint("e", i)
+			r := &run{rec: &record{id: id, state: late, dedupe: time.Minute}, decided: true}
+			r.rec.run = r
+			r.title = &title{id: id, dedupe: time.Minute, turn: make(chan struct{}, 1), record: sharedRecord{owner: a.engine.fleet.host}}
+			a.engine.tellLate(r, time.Now())
+		}
+		a.pass(1100 * ms)
+		if n := len(a.seen.keys("event/")); n != events {
+			t.Errorf("%d of %d were told", n, events)
+		}
+	})
+}
+
 // TestUntoldAtTheEnd: a host that stops tells what it could not tell before: else the
 // next delivery would have the event run again.
 func TestUntoldAtTheEnd(t *testing.T) {
