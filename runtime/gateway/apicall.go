@@ -69,11 +69,16 @@ type APIResponse struct {
 // nothing of the body moved. Every error is a *CallError.
 func (a *API) Call(ctx context.Context, r *APIRequest) (*APIResponse, error) {
 	c := &call{api: a, request: r, endpoint: a.state.endpoint(r.Target.path, a.config.Timeout), clock: newCallTime(ctx, a.config.Timeout), parent: ctx}
+	given := false // the answer, whose body ends the call
+	defer func() {
+		if !given { // also after a panic
+			c.close()
+		}
+	}()
 	answer, err := c.run()
 	result := "ok"
 	switch {
 	case err != nil:
-		c.close()
 		result = kindOf(err).result
 	case answer.Errcode != 0:
 		result = "errcode"
@@ -84,6 +89,7 @@ func (a *API) Call(ctx context.Context, r *APIRequest) (*APIResponse, error) {
 	if err != nil {
 		return nil, err
 	}
+	given = true
 	return answer, nil
 }
 
@@ -278,9 +284,13 @@ func (c *call) firstOfTwo(token string) (*APIResponse, *CallError) {
 	var won atomic.Bool     // one of them counts
 	var answer *APIResponse // of the second
 	var failed *CallError
+	var panicked any
 	over := make(chan struct{})
 	second := time.AfterFunc(c.clock.left()/2, func() {
-		defer close(over)
+		defer func() {
+			panicked = recover()
+			close(over)
+		}()
 		answer, failed = c.second(other, token)
 		if answer != nil && !unfit(answer) && won.CompareAndSwap(false, true) {
 			end(errBeaten)
@@ -295,7 +305,9 @@ func (c *call) firstOfTwo(token string) (*APIResponse, *CallError) {
 	if counts {
 		endOther(errBeaten)
 	}
-	<-over
+	if <-over; panicked != nil {
+		panic(panicked) // where a caller's end takes care of it
+	}
 	left := answer
 	switch {
 	case counts:

@@ -150,6 +150,28 @@ func TestSecondIsLimited(t *testing.T) {
 	})
 }
 
+// TestSecondPanics: a panic beside the first try is the call's, as one in it is: it
+// doesn't end the host, and leaves no place taken.
+func TestSecondPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int64
+		k := inMemory(t, &script{steps: []http.HandlerFunc{after(7*time.Second, answers(`{}`))}}, nil, func(c *APIConfig) {
+			c.Admit = func(string, string) error {
+				if asked.Add(1) > 1 {
+					panic("by mistake")
+				}
+				return nil
+			}
+		})
+		defer func() {
+			if v := recover(); v != "by mistake" {
+				t.Errorf("recovered %v", v)
+			}
+		}()
+		_, _, _ = k.call(t, "GET", "/cgi-bin/x", "")
+	})
+}
+
 // TestNoTimeForASecond: where little is left of the time a second request is worth
 // nothing.
 func TestNoTimeForASecond(t *testing.T) {
