@@ -124,8 +124,8 @@ func compileProblem(src string, pos config.Pos, err error) config.Problem {
 	case strings.HasPrefix(fe.Message, `unexpected token Operator("=")`):
 		p.Advice = "== compares"
 	case strings.Contains(fe.Message, "(mismatched types string and int)"), strings.Contains(fe.Message, "(mismatched types int and string)"):
-		p.Advice = `a number that is compared with a text is quoted: key == "1001"`
-	case strings.HasPrefix(fe.Message, "unrecognized character: U+201"): // ‘ ’ “ ”
+		p.Advice = `texts are quoted, numbers are not: key == "1001", hour >= 9`
+	case strings.HasPrefix(fe.Message, "unrecognized character: ") && strings.ContainsAny(fe.Message, "‘’“”＂＇"):
 		p.Advice = `that is a full-width quote: write "`
 	}
 	return p
