@@ -125,6 +125,9 @@ func (l *linter) lint() config.Problems {
 		l.warn(l.pipe.Pos, "the pipeline has too many stages and conditions to look for those that no event reaches", "")
 		return l.problems
 	}
+	if l.pipe.OnError.Kind == config.GiveReply {
+		l.fixed(l.pipe.Pos, l.pipe.OnError.Reply)
+	}
 	if other := l.pipe.OnError.Plugin; other != nil {
 		l.deadline(l.pipe.Pos, "on_error: plugin "+other.Name, l.facts.Plugins[other.Name].Timeout, "the plugin's limits.timeout")
 	}
@@ -238,6 +241,8 @@ func (l *linter) stage(s *config.Stage, in set) set {
 		l.neverTrue(s.WhenPos, verdict, "none of the events that get here meets it", advice)
 	case s.Plugin != nil:
 		l.plugin(s, through)
+	case s.Reply != nil:
+		l.fixed(s.Pos, s.Reply)
 	case s.Forward != nil:
 		after = l.forward(s, through)
 	case s.Switch != nil:
@@ -387,6 +392,9 @@ func (l *linter) policy(s *config.Stage, what string, in set) *config.OnError {
 	if onError == nil {
 		onError = &l.pipe.OnError
 	}
+	if s.OnError != nil && s.OnError.Kind == config.GiveReply {
+		l.fixed(s.Pos, s.OnError.Reply)
+	}
 	if other := onError.Plugin; other != nil {
 		f, taken := l.facts.Plugins[other.Name], l.wanted(other, in)
 		switch {
@@ -404,6 +412,14 @@ func (l *linter) policy(s *config.Stage, what string, in set) *config.OnError {
 		l.answered(s.Pos, in)
 	}
 	return onError
+}
+
+// fixed warns of a reply that no user of the pipeline gets.
+func (l *linter) fixed(pos config.Pos, r *config.Reply) {
+	official := func(a *config.App) bool { return a.Type != config.MiniProgram }
+	if len(l.apps) > 0 && !slices.ContainsFunc(l.apps, official) && !passive(config.MiniProgram, FixedReply(r)) {
+		l.warn(pos, "nobody gets this reply: to a mini program WeChat takes transfer and raw as an answer, nothing else", "answer with transfer, or have a plugin send a customer service message")
+	}
 }
 
 // answered warns of a stage that is there for events whose answer is business

@@ -435,6 +435,31 @@ p.yaml:10:1: warning: the stages that wait (slow) may take 3s for one event, and
 }
 
 // TestLintOpen: a condition that NoEnv left open may hold or not.
+// TestLintMiniPrograms: a reply that WeChat doesn't take from a mini program is
+// warned of where nobody else can get it.
+func TestLintMiniPrograms(t *testing.T) {
+	const pipe = `
+  on_error: { reply: { text: 稍后 } }
+  stages:
+    - { when: 'type == "text"', reply: { text: 你好 } }
+    - { name: human, reply: { transfer: {} } }
+    - { plugin: menu, on_error: { reply: { text: 稍后 } } }
+`
+	src := lintFile(pipe)
+	mini := strings.Replace(src, "type: official", "type: miniprogram", 1)
+	both := strings.Replace(src, "apps: {", "apps: { m: { type: miniprogram, app_id: b, token: t, mode: plain },", 1)
+	const lost = ": warning: nobody gets this reply: to a mini program WeChat takes transfer and raw as an answer, nothing else (answer with transfer, or have a plugin send a customer service message)\n"
+	for name, c := range map[string]struct{ src, want string }{
+		"official": {src, ""},
+		"mini":     {mini, "p.yaml:10:1" + lost + "p.yaml:13:7" + lost + "p.yaml:15:7" + lost},
+		"both":     {both, ""},
+	} {
+		if got := lint(t, c.src, config.Options{}); got != strings.TrimSuffix(c.want, "\n") {
+			t.Errorf("%s: got\n%s", name, got)
+		}
+	}
+}
+
 func TestLintOpen(t *testing.T) {
 	src := lintFile(`
   answer_within: "${WITHIN}"
