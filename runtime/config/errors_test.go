@@ -48,6 +48,11 @@ p.yaml:3:1: unknown key "\u3000shop" (the line begins with a full-width blank, U
 			"an original id", strings.Replace(app, "wx1", "gh_0123456789ab", 1) + stages,
 			`p.yaml:3:35: warning: apps.shop.app_id begins with gh_: that is an account's original id (原始ID) (the AppID begins with wx and stands beside it in the account's console)`,
 		},
+		{
+			"a max_skew that refuses repeats", strings.Replace(app, "app_id: wx1", "app_id: wx1, max_skew: 14s", 1) + stages,
+			`p.yaml:3:50: warning: apps.shop.max_skew is under 15s: WeChat's repeats, which carry the first delivery's timestamp, are refused (300s or more also forgives a clock that is off)`,
+		},
+		{"no warning of one that takes them", strings.Replace(app, "app_id: wx1", "app_id: wx1, max_skew: 15s", 1) + stages, ""},
 		{"one address for both listeners", app + "server: { listen: \":9090\" }\n" + stages, `
 p.yaml:4:19: server.admin and server.listen are one address (give each a port of its own)`},
 		{"one address, written out", app + "server: { listen: 127.0.0.1:80, admin: 127.0.0.1:080 }\n" + stages, `

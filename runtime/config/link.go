@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // document decodes the root file and checks what stands only there.
@@ -113,6 +114,7 @@ func link(units []*decoder) *Config {
 			d.appKeys(a)
 			d.appBounds(root.server, a)
 			d.originalID(a)
+			d.narrowSkew(a)
 			d.appAPI(root, a)
 			d.appIdentity(root, a)
 			d.appPipeline(a, visible)
@@ -355,6 +357,18 @@ func (d *decoder) appBounds(s *Server, a *appDecl) {
 func (d *decoder) originalID(a *appDecl) {
 	if strings.HasPrefix(a.AppID, "gh_") {
 		d.warn(a.node.at("app_id"), "apps."+show(a.Name)+".app_id begins with gh_: that is an account's original id (原始ID)", "the AppID begins with wx and stands beside it in the account's console")
+	}
+}
+
+// repeatsLast is how long after its first delivery WeChat may send a callback
+// again, with the same timestamp: twice, five seconds after it got no answer.
+const repeatsLast = 15 * time.Second
+
+// narrowSkew warns of a max_skew that refuses WeChat's repeats.
+func (d *decoder) narrowSkew(a *appDecl) {
+	if a.MaxSkew > 0 && a.MaxSkew < repeatsLast {
+		d.warn(a.node.at("max_skew"), "apps."+show(a.Name)+".max_skew is under 15s: WeChat's repeats, which carry the first delivery's timestamp, are refused",
+			"300s or more also forgives a clock that is off")
 	}
 }
 
