@@ -262,7 +262,7 @@ func TestTriesAndDeadLetter(t *testing.T) {
 func TestBacklogOfFused(t *testing.T) {
 	for _, reason := range []string{"busy", "fused"} {
 		bubble(t, func(t *testing.T, w *world) {
-			const backlog, seconds = 3 * busyLooks, 10
+			const backlog, seconds = 3 * busyLooks, 4
 			var back atomic.Bool
 			p := &fake{handle: func(context.Context, *Call) (Result, error) {
 				if back.Load() {

@@ -69,7 +69,7 @@ func (h *host) isDead() bool {
 // loses answers; one is killed, one drained. Each delivery has its answer in time,
 // and an event that was acknowledged goes through every stage.
 func TestSharedChaos(t *testing.T) {
-	seeds := uint64(8)
+	seeds := uint64(4)
 	if os.Getenv("WEFT_BARS") != "" {
 		seeds = 200
 	}
