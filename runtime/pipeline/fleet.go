@@ -82,9 +82,23 @@ func (f *fleet) stop() {
 	f.cancel()
 	f.wg.Wait()
 	f.tellUntold(context.Background(), tellTimeout)
+	f.giveUp()
 	ctx, cancel := context.WithTimeout(context.Background(), ownTimeout)
 	defer cancel()
 	_, _, _ = f.board.Exchange(ctx, leaseKey(f.host), leaseValue, nil, 0) // else it ends by itself
+}
+
+// giveUp counts what the other hosts will not learn of this one.
+func (f *fleet) giveUp() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for range f.untold {
+		f.metrics.SharedRecord(sharedUntold)
+	}
+	if n := len(f.untold); n > 0 {
+		f.log.LogAttrs(context.Background(), slog.LevelWarn, "outcomes not told to other hosts: a repeat of such an event can run once more", slog.Int("events", n))
+	}
+	f.untold = nil
 }
 
 func (f *fleet) keepLease(ctx context.Context) {

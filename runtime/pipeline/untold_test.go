@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -132,6 +133,24 @@ func TestUntoldAtTheEnd(t *testing.T) {
 		}
 		if n := len(ran.all()); n != 1 {
 			t.Errorf("it ran %d times", n)
+		}
+	})
+}
+
+// TestUntoldForGood: what a host that stops can't tell is counted, and said.
+func TestUntoldForGood(t *testing.T) {
+	var ran journal[string]
+	hosts(t, tellsHost(0, &ran), func(t *testing.T, a, _ *host) {
+		a.seen.cut(true)
+		a.deliver("e1")
+		a.deliver("e2")
+		a.pass(ms)
+		a.down()
+		if n := a.sharedCount(sharedUntold); n != 2 {
+			t.Errorf("%d are counted", n)
+		}
+		if !strings.Contains(a.logged(), "outcomes not told to other hosts: a repeat of such an event can run once more\" events=2") {
+			t.Errorf("logged %s", a.logged())
 		}
 	})
 }
